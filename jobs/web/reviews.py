@@ -14,7 +14,8 @@ from jobs.accounts.database import Database
 from jobs.accounts.roles import Role, includes
 from jobs.editing import events, frame_states, leases
 from jobs.editing.errors import ChangedImageError, UnknownFrameError
-from jobs.editing.events import Author, Context, Edit, Seed
+from jobs.editing.event_rows import Seed
+from jobs.editing.events import Author, Context, Edit
 from jobs.editing.leases import Place
 from jobs.editing.objects import Body, public
 from jobs.editing.operations import Op
