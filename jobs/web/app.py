@@ -21,6 +21,7 @@ from jobs.web.places import server_folder
 from jobs.web.previews import Previews
 from jobs.web.project_data import ProjectsData
 from jobs.web.release_differences import ReleaseDifferences
+from jobs.web.reviews import Reviews
 from jobs.web.routes import (
     accounts,
     configuration,
@@ -34,6 +35,7 @@ from jobs.web.routes import (
     overrides,
     overview,
     projects,
+    review,
     session,
     streams,
     thresholds,
@@ -57,6 +59,7 @@ _ROUTES = (
     frames,
     media,
     thresholds,
+    review,
 )
 _SWEEP_S = 60.0
 
@@ -90,6 +93,7 @@ def create_app(
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
     app.state.differences = ReleaseDifferences()
+    app.state.reviews = Reviews(database)
     app.state.media = Media(server_folder(settings) / "images")
     app.state.overviews = Overviews()
     app.state.journals = Journals()
