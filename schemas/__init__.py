@@ -20,7 +20,7 @@ from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import MODELS
 from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, SPLITS, STAGE_RUNS
-from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, REVIEWS, ROUTING
+from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, OVERRIDES, REVIEWS, ROUTING
 
 ALL: tuple[Table, ...] = (
     STREAMS,
@@ -50,6 +50,7 @@ ALL: tuple[Table, ...] = (
     ESCALATED,
     ESCALATIONS,
     REVIEWS,
+    OVERRIDES,
     IMPORTS,
     SELECTIONS,
     SPLITS,
@@ -97,6 +98,7 @@ __all__ = [
     "OBJECTS_OF",
     "OBJECT_COLUMNS",
     "OCR",
+    "OVERRIDES",
     "PROPAGATED",
     "PROPAGATIONS",
     "QUALITY",

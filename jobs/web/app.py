@@ -23,6 +23,7 @@ from jobs.web.project_data import ProjectsData
 from jobs.web.release_differences import ReleaseDifferences
 from jobs.web.routes import (
     accounts,
+    configuration,
     dataset_figures,
     datasets,
     events,
@@ -30,6 +31,7 @@ from jobs.web.routes import (
     health,
     jobs,
     media,
+    overrides,
     overview,
     projects,
     session,
@@ -45,9 +47,11 @@ _ROUTES = (
     accounts,
     projects,
     jobs,
+    configuration,
     datasets,
     dataset_figures,
     events,
+    overrides,
     overview,
     streams,
     frames,

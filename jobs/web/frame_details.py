@@ -9,6 +9,7 @@ import polars as pl
 
 import schemas
 from jobs.views import annotations_view, final_objects, imported_labels
+from jobs.views.overridden_verdicts import of_frame
 from jobs.web.frame_table import FrameTable
 from jobs.web.plain import number, plain
 from jobs.web.project_data import Shown
@@ -28,12 +29,19 @@ def frame_detail(shown: Shown, row: int) -> dict[str, Any]:
     values = _values(table, row)
     rows = table.keys.rows_of(stream)
     size = values.get("frames", _EMPTY)
+    by_hand = table.decisions.get(row)
+    lines = why(shown, row, values, by_hand)
+    if by_hand is not None:
+        values["overrides"] = by_hand
+        if verdict := values.get("curation"):
+            values["curation"] = of_frame(verdict, by_hand["decision"])
     return {
         "stream_id": stream,
         "frame_idx": number(idx),
         "h": table.hashes([row])[0],
         "values": {name: _shown(found) for name, found in values.items()},
-        "why": why(shown, row, values),
+        "why": lines,
+        "override": None if by_hand is None else {name: by_hand[name] for name in ("decision", "author", "note")},
         "objects": _objects(shown, row, size.get("width") or 0, size.get("height") or 0),
         "duplicates": _duplicates(shown, values.get("duplicates")),
         "previous": number(int(table.keys.numbers[row - 1])) if row > rows.start else None,

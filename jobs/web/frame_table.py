@@ -18,9 +18,20 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.storage.store import Store
+from jobs.views.overridden_verdicts import KEEP
 from jobs.views.snapshot_spec import Selection
 from jobs.views.view import View
-from jobs.web.frame_columns import Array, FrameKeys, FrameVerdicts, ObjectCounts, keys_of, placed, places, verdicts_of
+from jobs.web.frame_columns import (
+    Array,
+    FrameKeys,
+    FrameVerdicts,
+    ObjectCounts,
+    keys_of,
+    overridden,
+    placed,
+    places,
+    verdicts_of,
+)
 
 _HASH_DIGITS = 16
 
@@ -57,6 +68,8 @@ _OBJECT_TABLES = (
     schemas.PROPAGATED,
     schemas.TEXTS,
     *(schemas.BY_NAME[name] for name in ("imports", "reviews", "routing", "escalated", "frames")),
+    # Rules choose frames by their verdicts.
+    *(schemas.CURATION, schemas.OVERRIDES),
 )
 
 
@@ -103,7 +116,8 @@ class FrameTable:
             after.depend_on(self._depends)
             depends = dict(self._depends)
         depends |= {name: (source.table,) for name, source in _SOURCES.items()}
-        depends |= {"keys": (schemas.FRAMES,), "verdicts": (schemas.CURATION,), "objects": _OBJECT_TABLES}
+        depends |= {"keys": (schemas.FRAMES,), "objects": _OBJECT_TABLES}
+        depends |= {"verdicts": (schemas.CURATION, schemas.OVERRIDES, schemas.FRAMES)}
         return {
             name: value
             for name, value in held.items()
@@ -168,8 +182,35 @@ class FrameTable:
         return {each: placed(rows[_SOURCES[each].column], place, _SOURCES[each].dtype, n) for each in wanted}
 
     def _verdicts(self) -> dict[str, Any]:
+        rows = self.decisions
+        found = self.held("decided", (schemas.CURATION,), self._decided)
+        if not rows:
+            return {"verdicts": found}
+        kept = np.array([decision["decision"] == KEEP for decision in rows.values()])
+        return {"verdicts": overridden(found, np.array([*rows], np.int64), kept)}
+
+    def _decided(self) -> FrameVerdicts:
+        """Return what curation decided by itself."""
         rows = self._read(schemas.CURATION, ("keep", "reasons"))
-        return {"verdicts": verdicts_of(rows, places(self.keys, rows), len(self.keys))}
+        return verdicts_of(rows, places(self.keys, rows), len(self.keys))
+
+    @property
+    def decisions(self) -> dict[int, dict[str, Any]]:
+        """Return what people decided by hand about frames as they are now: rows of `overrides` by row of the frame."""
+        return self.held("decisions", (schemas.OVERRIDES, schemas.FRAMES), self._decisions)
+
+    def _decisions(self) -> dict[int, dict[str, Any]]:
+        stored = self._store.open(schemas.OVERRIDES)
+        if not stored.n_rows:
+            return {}
+        rows = stored.read()
+        place = places(self.keys, rows)
+        hashes = dict(zip(place.tolist(), self.hashes(np.maximum(place, 0)), strict=True)) if len(self.keys) else {}
+        return {
+            row: found
+            for row, found in zip(place.tolist(), rows.to_pylist(), strict=True)
+            if row >= 0 and hashes[row] == found["content_hash"][:_HASH_DIGITS]
+        }
 
     @property
     def has_objects(self) -> bool:
@@ -282,5 +323,5 @@ _TRIM = _trim_of_libc()
 def _size(value: Any) -> int:
     if isinstance(value, np.ndarray):
         return value.nbytes
-    arrays: Mapping[str, Any] = vars(value)
+    arrays: Mapping[str, Any] = getattr(value, "__dict__", {})
     return sum(array.nbytes for array in arrays.values() if isinstance(array, np.ndarray))
