@@ -73,6 +73,10 @@ def serve(
     address: Annotated[
         bool, typer.Option("--address", help="Print a new one-time address of the server that runs, and end.")
     ] = False,
+    recover: Annotated[
+        bool,
+        typer.Option("--recover", help="Take reviews over from the tables that the app database, of a backup, lacks."),
+    ] = False,
 ) -> None:
     """Serve a workspace, or a folder of them, to browsers and programs.
 
@@ -95,6 +99,7 @@ def serve(
         tls_key=tls_key,
         insecure_http=insecure_http,
         has_pages=not no_pages,
+        recovers=recover,
     )
     release_soon()
     from jobs.storage.workspace import Workspace

@@ -12,19 +12,21 @@ from typing import Any
 import schemas
 from jobs.accounts.database import Database
 from jobs.accounts.roles import Role, includes
-from jobs.editing import events, frame_states, leases
+from jobs.editing import events, frame_states, leases, recovery
 from jobs.editing.errors import ChangedImageError, UnknownFrameError
 from jobs.editing.event_rows import Seed
 from jobs.editing.events import Author, Context, Edit
 from jobs.editing.leases import Place
 from jobs.editing.objects import Body, public
 from jobs.editing.operations import Op
+from jobs.editing.publication import Publication
 from jobs.views.categories import categories_of
 from jobs.views.project_settings import ProjectSettings, read_settings
 from jobs.web.frame_columns import Array
 from jobs.web.frame_filters import FrameFilter
 from jobs.web.plain import number, utc
-from jobs.web.project_data import ProjectData, Shown
+from jobs.web.project_data import ProjectData, ProjectsData, Shown
+from jobs.web.projects import Projects
 from jobs.web.review_frames import FramesFromTables, FromTables, suggestions
 from jobs.web.review_queue import STATES, ReviewQueue, Selected, basis_of, candidates, counts, doubts_of, listed
 
@@ -53,10 +55,11 @@ class Participant:
 class Review:
     """The review of one project."""
 
-    def __init__(self, project: str, data: ProjectData, database: Database) -> None:
+    def __init__(self, project: str, data: ProjectData, database: Database, publication: Publication) -> None:
         self.project = project
         self.database = database
         self.data = data
+        self._publication = publication
         self._frames = FramesFromTables(project)
         self._queue = ReviewQueue(project)
         self._lock = Lock()
@@ -176,7 +179,9 @@ class Review:
         """Store an edit and return the answer of the API. Raises as `events.record` does, and `ChangedImageError`."""
         shown = self.shown()
         context = self.context(shown, place, h, edit.ops)
-        return self.database.write(lambda c: events.record(c, edit, person.author, context))
+        answer = self.database.write(lambda c: events.record(c, edit, person.author, context))
+        self._publication.note(self.project)
+        return answer
 
     def context(self, shown: Shown, place: Place, h: str, ops: Sequence[Op]) -> Context:
         """Return what an edit of a frame is checked against. Raises `ChangedImageError` where it shows another image.
@@ -321,15 +326,40 @@ def _tags(text: str) -> list[str]:
 class Reviews:
     """The reviews of all projects of a server."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, data: ProjectsData, projects: Projects, recovers: bool = False) -> None:
         self._database = database
+        self._data = data
+        self._projects = projects
+        self._recovers = recovers
         self._lock = Lock()
         self._held: dict[str, Review] = {}
+        self._publication = Publication(database, lambda name: projects.named(name).workspace())
 
-    def of(self, project: str, data: ProjectData) -> Review:
-        """Return the review of a project."""
+    def of(self, project: str) -> Review:
+        """Return the review of a project.
+
+        Raises `MissingError` for an unknown one, and `UserError` where the app database has lost events of it.
+        """
+        data = self._data.of(project)
         with self._lock:
             known = self._held.get(project)
-            if known is None or known.data is not data:
-                known = self._held[project] = Review(project, data, self._database)
+            if known is None:
+                # Before any event gets a number that the tables have given to another one.
+                recovery.check(self._database, project, self._projects.named(project).workspace(), self._recovers)
+                known = self._held[project] = Review(project, data, self._database, self._publication)
+            known.data = data
             return known
+
+    def start(self) -> None:
+        """Publish what a server that died left behind, and with `--recover` restore what the app database lost."""
+        for project in self._projects.all() if self._recovers else ():
+            self.of(project.name)
+        self._publication.note_left()
+
+    def publish(self, project: str) -> None:
+        """Publish the edits of a project, before something reads its tables that must have them."""
+        self._publication.of(project).publish()
+
+    def close(self) -> None:
+        """Publish what is left."""
+        self._publication.close()

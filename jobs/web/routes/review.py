@@ -18,7 +18,7 @@ from jobs.web.review_queue import Order, Selected, Tab
 from jobs.web.reviews import Participant, Review, Reviews, lease_of
 from jobs.web.routes.bodies import Body
 from jobs.web.routes.frames import Wanted
-from jobs.web.routes.project_parts import Data, Number, Stream
+from jobs.web.routes.project_parts import Number, Stream
 from jobs.web.routes.review_bodies import FramePlace, Id, NewDecision, NewEvent, Note
 
 router = APIRouter(prefix="/projects/{project}/review", tags=["review"])
@@ -27,9 +27,9 @@ _MOST_FRAMES = 1000
 _Names = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...], Field(max_length=100)]
 
 
-def review_of(project: str, data: Data, request: Request) -> Review:
+def review_of(project: str, request: Request) -> Review:
     """Return the review of the project of a request."""
-    return cast("Reviews", request.app.state.reviews).of(project, data)
+    return cast("Reviews", request.app.state.reviews).of(project)
 
 
 def person_of(project: str, who: Me, database: Accounts) -> Participant:
