@@ -27,8 +27,8 @@ class Settings:
 
     `root`: a folder of workspaces, or `workspace`, a single one; exactly one of them. `public_url`: the address that
     people use, where it is not the one that is listened at. `trusted_proxy`: networks whose `X-Forwarded-*` headers are
-    believed. `database`: URL of a PostgreSQL database; None for SQLite below what is served.
-    `oidc`: the provider that people may sign in with.
+    believed. `database`: URL of a PostgreSQL database; None for SQLite below what is served. `oidc`: the provider that
+    people may sign in with. `recovers`: whether an app database that has lost edits takes them over from the tables.
     """
 
     workspace: str | None = None
@@ -43,6 +43,7 @@ class Settings:
     database: str | None = None
     oidc: OidcSettings | None = None
     has_pages: bool = True
+    recovers: bool = False
 
     @property
     def is_loopback(self) -> bool:
