@@ -361,6 +361,8 @@ def test_a_dataset_of_another_release_or_workspace_is_not_replaced(
     with pytest.raises(UserError, match=r"holds a dataset of release v1; .* replace it with --overwrite"):
         export(workspace, ExportRequest("jsonl", out))
     export(workspace, ExportRequest("jsonl", out, overwrite=True))
+    with pytest.raises(UserError, match="holds a dataset of no release"):
+        export(workspace, ExportRequest("jsonl", out, release="v1"))
     other = Workspace.at(tmp_path / "tables")
     go(other, write_noise_stream(tmp_path / "cam", range(3)))
     with pytest.raises(UserError, match="holds a dataset of another workspace"):
