@@ -288,7 +288,7 @@ def _rows(
 def _role(returned: Returned, request: LabelRequest, reviewed: frozenset[str] | None) -> LabelRole:
     if reviewed is None:
         return request.role
-    return imported_labels.GROUND_TRUTH if endings_in(returned.name, reviewed) else imported_labels.SUGGESTION
+    return "ground-truth" if endings_in(returned.name, reviewed) else "suggestion"
 
 
 def _roles_in(rows: Sequence[Row]) -> list[str]:
