@@ -29,6 +29,7 @@ from jobs.web.routes import (
     frames,
     health,
     jobs,
+    maps,
     media,
     overrides,
     overview,
@@ -53,6 +54,7 @@ _ROUTES = (
     overview,
     streams,
     frames,
+    maps,
     media,
     thresholds,
 )

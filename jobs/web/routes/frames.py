@@ -12,6 +12,7 @@ from jobs.web.frame_columns import NO_TIME
 from jobs.web.frame_details import frame_detail
 from jobs.web.frame_filters import FrameFilter, Keep, check_sort, facets, listed
 from jobs.web.frame_table import FrameTable
+from jobs.web.frame_vectors import By
 from jobs.web.plain import number, utc
 from jobs.web.problems import MissingError
 from jobs.web.routes.project_parts import Data, Number, Stream
@@ -22,6 +23,8 @@ router = APIRouter(tags=["frames"])
 _MOST_FRAMES = 1000
 _MOST_LETTERS = 10_000
 _INTERVAL = r"^(0(\.\d+)?|1(\.0+)?)-(0(\.\d+)?|1(\.0+)?)$"
+_UNIT = r"(0(\.\d{1,6})?|1(\.0+)?)"
+_AREA = rf"^(embedding|layout):{_UNIT},{_UNIT}(;{_UNIT},{_UNIT}){{2,200}}$"
 _Names = Annotated[list[Annotated[str, Query(min_length=1, max_length=1000)]], Query(max_length=100)]
 
 
@@ -40,6 +43,10 @@ def _filter(
     caption: _Names = [],  # noqa: B006
     group: _Names = [],  # noqa: B006
     reviewed: Annotated[list[Literal["yes", "no"]], Query(max_length=2)] = [],  # noqa: B006
+    area: Annotated[
+        str | None,
+        Query(max_length=4000, pattern=_AREA, description="Polygon on the map, as layout:0.1,0.2;0.3,0.2;0.3,0.4."),
+    ] = None,
 ) -> FrameFilter:
     condition = where if where and where.strip() else None
     verdicts: tuple[Keep, ...] = tuple(sorted(set(keep)))
@@ -48,8 +55,27 @@ def _filter(
     if score is not None:
         low, high = (float(edge) for edge in score.split("-"))
         between = (low, high)
-    names = (_sorted(given) for given in (flag, scene, caption, group, reviewed))
-    return FrameFilter(condition, _sorted(stream), verdicts, _sorted(reason), _sorted(category), hours, between, *names)
+    return FrameFilter(
+        where=condition,
+        stream=_sorted(stream),
+        keep=verdicts,
+        reason=_sorted(reason),
+        category=_sorted(category),
+        hour=hours,
+        score=between,
+        flag=_sorted(flag),
+        scene=_sorted(scene),
+        caption=_sorted(caption),
+        group=_sorted(group),
+        reviewed=_sorted(reviewed),
+        area=None if area is None else _polygon(area),
+    )
+
+
+def _polygon(text: str) -> tuple[By, tuple[tuple[float, float], ...]]:
+    by, _, places = text.partition(":")
+    corners = ((float(x), float(y)) for x, _, y in (place.partition(",") for place in places.split(";")))
+    return ("embedding" if by == "embedding" else "layout"), tuple(corners)
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:
@@ -122,6 +148,7 @@ def _described(table: FrameTable, frames: FrameList, start: int, limit: int) -> 
             {
                 "stream_id": stream,
                 "frame_idx": number(idx),
+                "row": place,
                 "h": h,
                 "width": width or None,
                 "height": height or None,
