@@ -23,6 +23,7 @@ from jobs.web.project_data import ProjectsData
 from jobs.web.release_differences import ReleaseDifferences
 from jobs.web.routes import (
     accounts,
+    configuration,
     dataset_figures,
     datasets,
     events,
@@ -47,6 +48,7 @@ _ROUTES = (
     accounts,
     projects,
     jobs,
+    configuration,
     datasets,
     dataset_figures,
     events,

@@ -92,6 +92,7 @@ RULES: dict[str, RouteRule] = {
     "delete_export": RouteRule("admin", "submit"),
     "get_thresholds": RouteRule("viewer", "read"),
     "preview_thresholds": RouteRule("reviewer", "read"),
+    "get_configuration": RouteRule("viewer", "read"),
     "plan_job": RouteRule("admin", "submit"),
     "add_job": RouteRule("admin", "submit"),
     "replay_job": RouteRule("admin", "submit"),

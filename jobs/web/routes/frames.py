@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import APIRouter, Depends, Query
 
+from jobs.core.errors import UserError
 from jobs.web.frame_columns import NO_TIME
 from jobs.web.frame_details import frame_detail
 from jobs.web.frame_filters import FrameFilter, Keep, check_sort, facets, listed
@@ -23,8 +24,8 @@ router = APIRouter(tags=["frames"])
 _MOST_FRAMES = 1000
 _MOST_LETTERS = 10_000
 _INTERVAL = r"^(0(\.\d+)?|1(\.0+)?)-(0(\.\d+)?|1(\.0+)?)$"
-_UNIT = r"(0(\.\d{1,6})?|1(\.0+)?)"
-_AREA = rf"^(embedding|layout):{_UNIT},{_UNIT}(;{_UNIT},{_UNIT}){{2,200}}$"
+_AREA = r"^(embedding|layout):[0-9.,;]+$"
+_LEAST_CORNERS, _MOST_CORNERS = 3, 200
 _Names = Annotated[list[Annotated[str, Query(min_length=1, max_length=1000)]], Query(max_length=100)]
 
 
@@ -73,9 +74,17 @@ def _filter(
 
 
 def _polygon(text: str) -> tuple[By, tuple[tuple[float, float], ...]]:
+    """Return the vectors that a map is made of, and the corners of a polygon on it. Raises `UserError` for no polygon."""
     by, _, places = text.partition(":")
-    corners = ((float(x), float(y)) for x, _, y in (place.partition(",") for place in places.split(";")))
-    return ("embedding" if by == "embedding" else "layout"), tuple(corners)
+    try:
+        corners = tuple((float(x), float(y)) for x, y in (place.split(",") for place in places.split(";")))
+    except ValueError:
+        corners = ()
+    if not _LEAST_CORNERS <= len(corners) <= _MOST_CORNERS or not all(0 <= edge <= 1 for at in corners for edge in at):
+        raise UserError(
+            f"area: expected {_LEAST_CORNERS} to {_MOST_CORNERS} corners as x,y from 0 to 1 with semicolons between them"
+        )
+    return ("embedding" if by == "embedding" else "layout"), corners
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:
