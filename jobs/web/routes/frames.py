@@ -74,7 +74,7 @@ def _filter(
 
 
 def _polygon(text: str) -> tuple[By, tuple[tuple[float, float], ...]]:
-    """Return the vectors that a map is made of, and the corners of a polygon on it. Raises `UserError` for no polygon."""
+    """Return the vectors of a map, and the corners of a polygon on it. Raises `UserError` for no polygon."""
     by, _, places = text.partition(":")
     try:
         corners = tuple((float(x), float(y)) for x, y in (place.split(",") for place in places.split(";")))
@@ -82,7 +82,7 @@ def _polygon(text: str) -> tuple[By, tuple[tuple[float, float], ...]]:
         corners = ()
     if not _LEAST_CORNERS <= len(corners) <= _MOST_CORNERS or not all(0 <= edge <= 1 for at in corners for edge in at):
         raise UserError(
-            f"area: expected {_LEAST_CORNERS} to {_MOST_CORNERS} corners as x,y from 0 to 1 with semicolons between them"
+            f"area: expected {_LEAST_CORNERS} to {_MOST_CORNERS} corners, as x,y;x,y;… from 0 to 1"
         )
     return ("embedding" if by == "embedding" else "layout"), corners
 
