@@ -81,9 +81,7 @@ def _polygon(text: str) -> tuple[By, tuple[tuple[float, float], ...]]:
     except ValueError:
         corners = ()
     if not _LEAST_CORNERS <= len(corners) <= _MOST_CORNERS or not all(0 <= edge <= 1 for at in corners for edge in at):
-        raise UserError(
-            f"area: expected {_LEAST_CORNERS} to {_MOST_CORNERS} corners, as x,y;x,y;… from 0 to 1"
-        )
+        raise UserError(f"area: expected {_LEAST_CORNERS} to {_MOST_CORNERS} corners, as x,y;x,y;… from 0 to 1")
     return ("embedding" if by == "embedding" else "layout"), corners
 
 
