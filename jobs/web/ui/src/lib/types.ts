@@ -242,6 +242,12 @@ export interface OverridesChanged {
   before: (FrameName & { decision: 'keep' | 'drop' | null; note: string | null })[];
 }
 
+export interface SimilarFrames {
+  by: 'hash' | 'embedding';
+  kinds: ('hash' | 'embedding')[];
+  frames: (FrameName & { h: string | null; keep: boolean | null; hamming?: number; cosine?: number })[];
+}
+
 export interface FrameObject {
   annotation_id: string;
   category: string;
