@@ -129,7 +129,7 @@ export interface Overview {
   has: Record<'curation' | 'idle' | 'scenes' | 'duplicates' | 'embeddings' | 'annotations', boolean>;
   runs: Run[];
   releases: { name: string; created_at: string }[];
-  next_step: { text: string; command: string } | null;
+  next_step: { text: string; command: string; page?: string } | null;
 }
 
 export interface Stream {
