@@ -25,7 +25,7 @@ from tests.accounts import opened
 
 def test_scripts_make_the_tables_that_the_program_declares(database: Database) -> None:
     # Those of reviews are declared in a module of their own.
-    assert tables_of_reviews.METADATA is METADATA
+    assert tables_of_reviews.FRAMES.metadata is METADATA
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
