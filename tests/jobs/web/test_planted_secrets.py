@@ -86,7 +86,7 @@ def test_planted_secrets_are_found_nowhere(tmp_path: Path) -> None:
 def _used(url: str, entrance: str, stream: Path) -> tuple[list[str], list[tuple[str, str]]]:
     """Use a server in every way that takes or makes a secret; return the secrets, and what was answered.
 
-    What is shown once to those who asked for it, a key say, is no part of these answers.
+    What is shown once to those whose it is, a key say, is no part of these answers.
     """
     api, secrets = f"{url}/api/v1", [entrance, _PASSWORD, _NEW, _WRONG, _AS_NAME]
     answers: list[tuple[str, str]] = []
