@@ -45,6 +45,7 @@ _BY_SUBJECT = {
     "test_pages_runs",
     "test_pages_project",
     "test_pages_thresholds",
+    "test_full_disk",
     "test_planted_secrets",
     "test_server_kills",
 }
