@@ -63,7 +63,7 @@ def ours(frames: Path, place: Path, browser: Browser) -> Seen:
             _until(lambda: bool(page.evaluate(_SHOWN)), process)
             seconds = time.perf_counter() - begun
             api = f"{home.replace('/p/', '/api/v1/projects/')}/frames"
-            wanted = [{"where": f"frames.width >= {n}", "limit": _PAGE} for n in range(_REQUESTS)]
+            wanted = [{"where": f"width >= {n}", "limit": _PAGE} for n in range(_REQUESTS)]
             filtered = _median_ms([_asking(context, "GET", api, params=each) for each in wanted])
             memory = _memory_mb(process.pid)
             context.close()
