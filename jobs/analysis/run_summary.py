@@ -68,7 +68,10 @@ def stream_remarks(row: Mapping[str, Any], ids: Mapping[tuple[str, str | None], 
     if row.get("naming") and row["naming"] != LAST_NUMBER.text:
         remarks.append(f"names are read as {row['naming']}")
     if row["gaps"]:
-        remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
+        # No number is missing between the sequences that a pattern of names distinguishes.
+        missing = f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}"
+        parts = f"{many(len(row['gaps']) + 1, 'sequence')} that do not continue one another"
+        remarks.append(missing if row["n_missing"] else parts)
         if 2 * len(row["gaps"]) > row["n_frames"]:
             remarks.append("most frames follow a gap and have no motion; if they should not, set ingest.step")
     if row["n_repeated"]:
