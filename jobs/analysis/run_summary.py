@@ -91,7 +91,7 @@ def _read_line(record: RunRecord) -> str:
     if counts.get("frames_read"):
         rate = f", {record.frames_per_second:,.0f} frames/s" if record.frames_per_second else ""
         line = f"{_read(counts)}{rate}"
-    return f"{line}; {record.seconds:.1f} s in all, run {record.job_id}"
+    return f"{line}; {record.seconds_by_now:.1f} s in all, run {record.job_id}"
 
 
 def _read(counts: Mapping[str, int]) -> str:
