@@ -67,6 +67,11 @@ def stream_remarks(row: Mapping[str, Any], ids: Mapping[tuple[str, str | None], 
         remarks.append(f"its frames {where}, its rows were deleted")
     if row.get("naming") and row["naming"] != LAST_NUMBER.text:
         remarks.append(f"names are read as {row['naming']}")
+    if other := row.get("naming_now"):
+        remarks.append(
+            f"its frames keep the numbers that they had, though its names look like {other}; "
+            f"--set ingest.name='{other}' reads them so, with other numbers, and measures them once more"
+        )
     if row["gaps"]:
         # No number is missing between the sequences that a pattern of names distinguishes.
         missing = f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}"
