@@ -36,6 +36,7 @@ from jobs.web.routes import (
     overview,
     projects,
     review,
+    review_project,
     session,
     streams,
     thresholds,
@@ -60,6 +61,7 @@ _ROUTES = (
     media,
     thresholds,
     review,
+    review_project,
 )
 _SWEEP_S = 60.0
 

@@ -12,7 +12,8 @@ from typing import Any
 import schemas
 from jobs.accounts.database import Database
 from jobs.accounts.roles import Role, includes
-from jobs.editing import events, frame_states, leases, recovery
+from jobs.core.errors import UserError
+from jobs.editing import events, frame_states, leases, project_changes, recovery
 from jobs.editing.errors import ChangedImageError, UnknownFrameError
 from jobs.editing.event_rows import Seed
 from jobs.editing.events import Author, Context, Edit
@@ -20,8 +21,9 @@ from jobs.editing.leases import Place
 from jobs.editing.objects import Body, public
 from jobs.editing.operations import Op
 from jobs.editing.publication import Publication
+from jobs.storage.store import Store
 from jobs.views.categories import categories_of
-from jobs.views.project_settings import ProjectSettings, read_settings
+from jobs.views.project_settings import DEFAULTS, ProjectSettings, read_settings
 from jobs.web.frame_columns import Array
 from jobs.web.frame_filters import FrameFilter
 from jobs.web.plain import number, utc
@@ -95,6 +97,49 @@ class Review:
             with self._lock:
                 self._categories = known
         return known[1]
+
+    def store(self) -> Store:
+        """Return the project's tables, to be written."""
+        return Store(self.shown().workspace.root)
+
+    def change_settings(self, changes: Mapping[str, Any], person: Participant) -> None:
+        """Change some settings; None gives one its default again. Raises `UserError` for what cannot be."""
+        values = {name: DEFAULTS[name] if value is None else value for name, value in changes.items()}
+        if values.get("where"):
+            FrameFilter(values["where"]).masks(self.shown())
+        project_changes.change_settings(self.store(), values, person.name)
+        self.data.check_again()
+
+    def all_categories(self) -> dict[str, Any]:
+        """Return the categories as the API has them, also those that were renamed or merged, and all changes."""
+        self.data.check_again()
+        shown = self.shown()
+        settings = self.settings(shown)
+        numbers = dict(shown.view.lazy("categories").select("category", "number").collect().iter_rows())
+        names = (*self.categories(shown), *(name for name in settings.became if name in numbers))
+        found = [
+            {
+                "category": name,
+                "number": numbers.get(name),
+                "colour": settings.colours.get(name),
+                "key": settings.keys.get(name),
+                "merged_into": settings.became.get(name),
+            }
+            for name in dict.fromkeys(names)
+        ]
+        changes = [
+            {
+                "change_id": each["change_id"],
+                "kind": each["kind"],
+                "category": each["subject"],
+                "value": each["value"],
+                "user": each["author"],
+                "at_ns": each["at_ns"],
+                "undone": each["undone"],
+            }
+            for each in settings.changes
+        ]
+        return {"categories": found, "changes": changes}
 
     def frame(self, place: Place, person: Participant) -> dict[str, Any]:
         """Return a frame with all that an editor needs. Raises `UnknownFrameError` where it is not there."""
@@ -180,7 +225,7 @@ class Review:
         shown = self.shown()
         context = self.context(shown, place, h, edit.ops)
         answer = self.database.write(lambda c: events.record(c, edit, person.author, context))
-        self._publication.note(self.project)
+        self.note_edits()
         return answer
 
     def context(self, shown: Shown, place: Place, h: str, ops: Sequence[Op]) -> Context:
@@ -194,11 +239,31 @@ class Review:
             stored = frame_states.find(connection, self.project, place, h)
         image, seed, models = None if stored is None else frame_states.image_of(stored), Seed(), {}
         if image is None or any(op["op"] == "accept" for op in ops):
-            tables: FromTables = self._frames.of(shown, row, settings)
+            tables: FromTables = self._frames.of(shown, row, settings, needs_reason=False)
             image, seed, models = tables.image, tables.seed, dict(tables.models)
         length = leases.lease_ns(settings.settings["lease_minutes"])
         needs_second = bool(settings.settings["require_second_reviewer"])
         return Context(image, seed, frozenset(self.categories(shown)), models, needs_second, length)
+
+    def contexts(self, places: Sequence[tuple[Place, str, Sequence[Op]]]) -> list[Context | UserError]:
+        """Return what `context` does for each of many frames, in few passes over the tables; or why it raises."""
+        shown = self.shown()
+        settings = self.settings(shown)
+        found: list[Context | UserError] = []
+        with self.database.read() as connection:
+            fresh = [p for p, h, _ in places if frame_states.find(connection, self.project, p, h) is None]
+        rows = {place: shown.frames.keys.find(*place) for place in fresh}
+        self._frames.read_many(shown, [row for row in rows.values() if row is not None], settings)
+        for place, h, ops in places:
+            try:
+                found.append(self.context(shown, place, h, ops))
+            except UserError as error:
+                found.append(error)
+        return found
+
+    def note_edits(self) -> None:
+        """Have edits that were stored published soon."""
+        self._publication.note(self.project)
 
     def page(
         self, wanted: FrameFilter, selected: Selected, snapshot: str | None, start: int, limit: int, person: Participant
