@@ -61,6 +61,7 @@ RULES: dict[str, RouteRule] = {
     "facets": RouteRule("viewer", "read"),
     "frame": RouteRule("viewer", "read"),
     "frame_image": RouteRule("viewer", "read"),
+<<<<<<< HEAD
     "review_settings": RouteRule("viewer", "read"),
     "review_categories": RouteRule("viewer", "read"),
     "review_figures": RouteRule("annotator", "read"),
@@ -69,6 +70,13 @@ RULES: dict[str, RouteRule] = {
     "change_review_settings": RouteRule("admin", "admin"),
     "change_category": RouteRule("admin", "admin"),
     "undo_category_change": RouteRule("admin", "admin"),
+=======
+    "list_columns": RouteRule("viewer", "read"),
+    "list_similar": RouteRule("viewer", "read"),
+    "get_map": RouteRule("viewer", "read"),
+    "get_map_colours": RouteRule("viewer", "read"),
+    "get_map_nearest": RouteRule("viewer", "read"),
+>>>>>>> main
     "review_frame": RouteRule("viewer", "read"),
     "review_queue": RouteRule("viewer", "read"),
     "review_history": RouteRule("viewer", "read"),
