@@ -38,6 +38,7 @@ from jobs.web.routes import (
     overview,
     projects,
     review,
+    review_project,
     session,
     streams,
     thresholds,
@@ -64,6 +65,7 @@ _ROUTES = (
     media,
     thresholds,
     review,
+    review_project,
 )
 _SWEEP_S = 60.0
 
