@@ -61,6 +61,9 @@ def serve(
         bool, typer.Option("--insecure-http", help="Serve other machines without TLS all the same.")
     ] = False,
     database: DatabaseOption = None,
+    with_gateway: Annotated[
+        bool, typer.Option("--with-gateway", help="Run jobs, too: start and end a gateway for each project.")
+    ] = False,
     no_pages: Annotated[bool, typer.Option("--no-pages", help="Serve the API alone.")] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser that is signed in.")] = False,
     address: Annotated[
@@ -88,6 +91,7 @@ def serve(
         tls_key=tls_key,
         insecure_http=insecure_http,
         has_pages=not no_pages,
+        has_gateway=with_gateway,
     )
     release_soon()
     from jobs.web.serve import new_entrance
