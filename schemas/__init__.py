@@ -20,6 +20,7 @@ from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import MODELS
 from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, SPLITS, STAGE_RUNS
+from schemas.review_events import PROJECT_SETTINGS, REVIEW_EVENTS
 from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, OVERRIDES, REVIEWS, ROUTING
 
 ALL: tuple[Table, ...] = (
@@ -50,6 +51,8 @@ ALL: tuple[Table, ...] = (
     ESCALATED,
     ESCALATIONS,
     REVIEWS,
+    REVIEW_EVENTS,
+    PROJECT_SETTINGS,
     OVERRIDES,
     IMPORTS,
     SELECTIONS,
@@ -99,12 +102,14 @@ __all__ = [
     "OBJECT_COLUMNS",
     "OCR",
     "OVERRIDES",
+    "PROJECT_SETTINGS",
     "PROPAGATED",
     "PROPAGATIONS",
     "QUALITY",
     "QUARANTINE",
     "RELEASES",
     "REVIEWS",
+    "REVIEW_EVENTS",
     "ROUTING",
     "RUNS",
     "SCENES",

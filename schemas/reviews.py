@@ -149,6 +149,13 @@ REVIEWS = Table(
             "ns since 1970",
         ),
         Column("note", pa.string(), "Note of the reviewer.", nullable=True),
+        Column(
+            "event_seq",
+            pa.int64(),
+            "Number in `review_events` of the approval in the browser; null for what came from a file.",
+            nullable=True,
+            low=1,
+        ),
     ),
 )
 

@@ -22,6 +22,7 @@ from jobs.web.places import server_folder
 from jobs.web.previews import Previews
 from jobs.web.project_data import ProjectsData
 from jobs.web.release_differences import ReleaseDifferences
+from jobs.web.reviews import Reviews
 from jobs.web.routes import (
     accounts,
     configuration,
@@ -31,11 +32,15 @@ from jobs.web.routes import (
     frames,
     health,
     jobs,
+    maps,
     media,
     metrics,
+    oidc,
     overrides,
     overview,
     projects,
+    review,
+    review_project,
     session,
     streams,
     thresholds,
@@ -46,6 +51,7 @@ from jobs.web.watcher import Watcher
 _ROUTES = (
     health,
     session,
+    oidc,
     accounts,
     projects,
     jobs,
@@ -57,9 +63,12 @@ _ROUTES = (
     overview,
     streams,
     frames,
+    maps,
     media,
     metrics,
     thresholds,
+    review,
+    review_project,
 )
 _SWEEP_S = 60.0
 
@@ -81,12 +90,14 @@ def create_app(
         decoy = asyncio.get_running_loop().create_task(app.state.hashing.run(passwords.decoy))
         app.state.ring = EventRing()
         app.state.watcher = Watcher(app.state.ring, app.state.projects, app.state.overviews)
+        await asyncio.to_thread(app.state.reviews.start)
         if on_start is not None:
             on_start()
         sweeper = asyncio.create_task(_free_idle(app.state.data, app.state.previews))
         yield
         decoy.cancel()
         sweeper.cancel()
+        await asyncio.to_thread(app.state.reviews.close)
         app.state.media.close()
         app.state.hashing.close()
 
@@ -94,6 +105,7 @@ def create_app(
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
     app.state.differences = ReleaseDifferences()
+    app.state.reviews = Reviews(database, app.state.data, app.state.projects, settings.recovers)
     app.state.media = Media(server_folder(settings) / "images")
     app.state.overviews = Overviews()
     app.state.journals = Journals()

@@ -68,19 +68,24 @@ def test_a_gateway_that_somebody_stopped_stays_stopped(
     assert not lock_holder(lock_path(place.root))
 
 
-def test_serve_with_a_gateway_runs_both_and_leaves_another_ones_alone(tmp_path: Path) -> None:
-    place = Workspace.at(tmp_path / "tables").create()
-    with server_process(Path(str(place.root)), "--with-gateway") as server:
+def test_a_gateway_runs_as_long_as_the_server_also_in_a_place_that_was_not_there(tmp_path: Path) -> None:
+    place = Workspace.at(tmp_path / "new")
+    with server_process(tmp_path / "new", "--with-gateway") as server:
         mine = gateway_of(place)
         code, _, errors = server.stop()
-        assert (code, errors) == (0, "")
-        assert has_ended(mine)
-    daemon.start(place.root, ())
+    assert (code, errors) == (0, "")
+    assert has_ended(mine)
+    assert not lock_holder(lock_path(place.root))
+
+
+def test_a_gateway_that_runs_already_stays(tmp_path: Path) -> None:
+    root = Workspace.at(tmp_path / "new").create().root
+    running = daemon.start(root, ())
     try:
-        with server_process(Path(str(place.root)), "--with-gateway") as server, server.browser() as browser:
+        with server_process(tmp_path / "new", "--with-gateway") as server, server.browser() as browser:
             project = browser.get(f"{server.api}/projects").json()["projects"][0]["project"]
             assert browser.get(f"{server.api}/projects/{project}/jobs").json()["gateway"] is not None
-            server.stop()
-        assert lock_holder(lock_path(place.root))
+            assert server.stop()[0] == 0
+        assert (lock_holder(lock_path(root)) or {})["pid"] == running["pid"]
     finally:
-        daemon.stop(place.root)
+        daemon.stop(root)
