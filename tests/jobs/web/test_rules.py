@@ -39,6 +39,7 @@ class Route:
     path: str
     needs: str
     scope: str | None
+    name: str = ""
 
     def at(self, project: str) -> str:
         """Return an address of it, of things that are not there, in a project."""
@@ -56,7 +57,7 @@ class Route:
 def routes() -> tuple[Route, ...]:
     document = create_app(Settings(root=Path("/"), has_pages=False), None, 1).openapi()  # type: ignore[arg-type]
     return tuple(
-        Route(method, path, about["x-winnow-role"], about.get("x-winnow-scope"))
+        Route(method, path, about["x-winnow-role"], about.get("x-winnow-scope"), about["operationId"])
         for path, methods in document["paths"].items()
         for method, about in methods.items()
         if method in _METHODS
