@@ -66,6 +66,7 @@ RULES: dict[str, RouteRule] = {
     "get_journal": RouteRule("viewer", "read"),
     "list_runs": RouteRule("viewer", "read"),
     "diff_runs": RouteRule("viewer", "read"),
+    "diff_run_frames": RouteRule("viewer", "read"),
     "list_schedules": RouteRule("viewer", "read"),
     "list_selections": RouteRule("viewer", "read"),
     "list_releases": RouteRule("viewer", "read"),

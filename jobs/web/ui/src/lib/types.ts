@@ -1,5 +1,7 @@
 // The answers of the server, as its OpenAPI document describes them.
 
+import type { Descent } from './runs';
+
 /** The number of a frame: a text where it is larger than numbers are exact here. */
 export type FrameNumber = number | string;
 
@@ -277,6 +279,8 @@ export interface JobStage {
 }
 
 export interface JobDetail extends Job {
+  /** How it descends from another job; null for one that does not. */
+  replay: Descent | null;
   stages: JobStage[];
   config: Record<string, unknown>;
 }
