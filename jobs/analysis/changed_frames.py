@@ -1,4 +1,4 @@
-"""The frames in which two finished runs differ, one by one: those whose verdict changed, or whose rows of a table did."""
+"""The frames in which two finished runs differ: those whose verdict changed, or whose rows of another table did."""
 
 from __future__ import annotations
 

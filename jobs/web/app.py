@@ -33,10 +33,12 @@ from jobs.web.routes import (
     media,
     overview,
     projects,
+    seen_frames,
     session,
     streams,
     thresholds,
 )
+from jobs.web.seen_frames import SeenFrames
 from jobs.web.settings import Settings
 from jobs.web.watcher import Watcher
 
@@ -46,6 +48,7 @@ _ROUTES = (
     accounts,
     projects,
     jobs,
+    seen_frames,
     configuration,
     datasets,
     dataset_figures,
@@ -91,6 +94,7 @@ def create_app(
     app.state.media = Media(server_folder(settings) / "images")
     app.state.overviews = Overviews()
     app.state.journals = Journals()
+    app.state.seen = SeenFrames()
     add_routes(app, _ROUTES, port)
     return app
 

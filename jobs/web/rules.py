@@ -63,6 +63,7 @@ RULES: dict[str, RouteRule] = {
     "frame_image": RouteRule("viewer", "read"),
     "list_jobs": RouteRule("viewer", "read"),
     "get_job": RouteRule("viewer", "read"),
+    "seen_image": RouteRule("viewer", "read"),
     "get_journal": RouteRule("viewer", "read"),
     "list_runs": RouteRule("viewer", "read"),
     "diff_runs": RouteRule("viewer", "read"),

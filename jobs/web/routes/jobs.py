@@ -97,6 +97,7 @@ def get_job(project: str, job_id: str, request: Request) -> Any:
         return {
             **known.summary(job),
             "replay": descent_of(workspace, job_id),
+            "seen": request.app.state.seen.shown(workspace, job_id, known.overview.progress(job_id).seen),
             "stages": job_views.stages(known.overview, job_id, row.get("stages", {})),
             **{name: row.get(name) for name in ("config", "frames", "seconds", "streams", "versions", "environment")},
         }
