@@ -38,6 +38,7 @@ _BY_SUBJECT = {
     "test_tracking",
     # Of the pages in jobs/web/ui, which are no modules.
     "test_pages_accounts",
+    "test_pages_datasets",
     "test_pages_jobs",
     "test_pages_new_run",
     "test_pages_runs",

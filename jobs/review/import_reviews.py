@@ -13,6 +13,7 @@ import polars as pl
 import schemas
 from jobs.core.choices import LabelledPixels, ReviewedFrames, ReviewFormat
 from jobs.core.errors import UserError
+from jobs.core.image_lists import endings_in, names_in_list
 from jobs.core.naming import wrong_with_category
 from jobs.review.decisions import IMAGE_KEY, SEEN, TAGS, Row, frame_rows, record_decisions, tags_in
 from jobs.review.review_files import FileRequest, read_file
@@ -89,14 +90,15 @@ def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     notes += upright.notes
     decided = list(_decided(upright.frames, known, request, problems))
     if names is not None:
-        unknown = names - {name for frame in file.frames for name in _in_list(frame, names)}
+        unknown = names - {name for frame in file.frames for name in endings_in(frame.name, names)}
         problems += [f"--list: {name} is not in the file" for name in sorted(unknown)]
     _refuse(request.file, problems)
     decided = with_tracks(decided, view)
     chosen = [
         (frame, each)
         for frame, each in decided
-        if (names is None or _in_list(frame.returned, names)) and (request.reviewed != "changed" or each.is_changed)
+        if (names is None or endings_in(frame.returned.name, names))
+        and (request.reviewed != "changed" or each.is_changed)
     ]
     now = time.time_ns()
     rows = [row for frame, each in chosen for row in _rows(frame, each, request.note, now)]
@@ -130,17 +132,7 @@ def _listed(request: ImportRequest) -> frozenset[str] | None:
         raise UserError("--reviewed listed and --list FILE go together: the file has the names of reviewed images")
     if request.listed is None:
         return None
-    try:
-        lines = request.listed.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise UserError(f"--list {request.listed} cannot be read: {error}") from error
-    return frozenset(line.strip() for line in lines if line.strip())
-
-
-def _in_list(frame: Returned, names: frozenset[str]) -> set[str]:
-    """Return the names of a list that name a frame: as the file has it, or without its first folders."""
-    parts = frame.name.split("/")
-    return {"/".join(parts[at:]) for at in range(len(parts))} & names
+    return names_in_list("--list", request.listed)
 
 
 def _notes(file: ReviewFile, request: ImportRequest, problems: list[str]) -> list[str]:

@@ -21,6 +21,7 @@ from jobs.web.places import server_folder
 from jobs.web.previews import Previews
 from jobs.web.project_data import ProjectsData
 from jobs.web.release_differences import ReleaseDifferences
+from jobs.web.reviews import Reviews
 from jobs.web.routes import (
     accounts,
     configuration,
@@ -30,9 +31,12 @@ from jobs.web.routes import (
     frames,
     health,
     jobs,
+    maps,
     media,
+    overrides,
     overview,
     projects,
+    review,
     seen_frames,
     session,
     streams,
@@ -53,11 +57,14 @@ _ROUTES = (
     datasets,
     dataset_figures,
     events,
+    overrides,
     overview,
     streams,
     frames,
+    maps,
     media,
     thresholds,
+    review,
 )
 _SWEEP_S = 60.0
 
@@ -78,12 +85,14 @@ def create_app(
         decoy = asyncio.get_running_loop().create_task(app.state.hashing.run(passwords.decoy))
         app.state.ring = EventRing()
         app.state.watcher = Watcher(app.state.ring, app.state.projects, app.state.overviews)
+        await asyncio.to_thread(app.state.reviews.start)
         if on_start is not None:
             on_start()
         sweeper = asyncio.create_task(_free_idle(app.state.data, app.state.previews))
         yield
         decoy.cancel()
         sweeper.cancel()
+        await asyncio.to_thread(app.state.reviews.close)
         app.state.media.close()
         app.state.hashing.close()
 
@@ -91,6 +100,7 @@ def create_app(
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
     app.state.differences = ReleaseDifferences()
+    app.state.reviews = Reviews(database, app.state.data, app.state.projects, settings.recovers)
     app.state.media = Media(server_folder(settings) / "images")
     app.state.overviews = Overviews()
     app.state.journals = Journals()

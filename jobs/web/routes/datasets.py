@@ -148,6 +148,8 @@ def delete_export(project: str, job_id: str, request: Request) -> None:
 
 
 def _submitted(request: Request, project: str, options: TaskOptions, priority: int) -> dict[str, str]:
+    # Selections, releases and exports have all that people have approved until now.
+    request.app.state.reviews.publish(project)
     return {"job_id": tasks.submit(workspace_of(request, project), options, priority)}
 
 

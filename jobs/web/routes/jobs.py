@@ -199,6 +199,7 @@ def add_job(project: str, body: NewRun, who: Me, request: Request) -> Any:
     """Put a run into the queue, after all checks that need no work."""
     workspace = workspace_of(request, project)
     submissions.check(workspace, body.options, who.is_admin)
+    request.app.state.reviews.publish(project)
     return {"job_id": queue.submit(str(workspace.root), body.options, body.priority)}
 
 

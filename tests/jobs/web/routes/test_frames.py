@@ -18,7 +18,7 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.relations import Limits
 from jobs.views.view import View
-from jobs.web import frame_filters
+from jobs.web import frame_conditions
 from tests.helpers import go
 from tests.jobs.web.material import Server, served
 from transforms.formats.outlines import filled
@@ -115,7 +115,8 @@ def test_a_frame_in_a_list_has_the_values_of_the_tables(
         "SELECT stream_id, frame_idx, content_hash[:16] AS h, width, height, keep, reasons, n_objects, t_ns "
         "FROM curated ORDER BY 1, 2",
     )
-    ours = [{k: v for k, v in frame.items() if k != "t"} for frame in frames]
+    assert [frame["row"] for frame in frames] == list(range(242))
+    ours = [{k: v for k, v in frame.items() if k not in {"t", "row"}} for frame in frames]
     assert ours == [{k: v for k, v in row.items() if k != "t_ns"} for row in rows]
     timed = [frame["t"] for frame in frames if frame["stream_id"] == "timed"]
     assert (timed[0], timed[14], timed[15]) == (
@@ -209,7 +210,7 @@ def test_bad_conditions_have_one_clear_line(
 def test_conditions_have_limits(
     server: Server, viewer: httpx.Headers, monkeypatch: pytest.MonkeyPatch, limits: Limits, condition: str, line: str
 ) -> None:
-    monkeypatch.setattr(frame_filters, "_LIMITS", limits)
+    monkeypatch.setattr(frame_conditions, "_LIMITS", limits)
     answer = server.get("frames", viewer, where=condition)
     assert (answer.status_code, answer.json()["lines"]) == (400, [line])
 

@@ -48,7 +48,8 @@ export type Draft =
   | { kind: 'brush'; points: readonly Point[]; radius: number; value: 0 | 1 };
 
 export interface EditorListener {
-  onEdit(ops: Op[]): void;
+  /** Operations that were applied here, and those that undo them. */
+  onEdit(ops: Op[], inverse: Op[]): void;
   /** What is to be drawn again: all of it, a part of the frame (of these shapes), or the active layer alone. */
   onView(): void;
   onObjects(shapes: readonly Shape[]): void;
@@ -172,8 +173,8 @@ export class Editor {
   /** Apply operations here, draw what changed, and pass them on. */
   edit(ops: readonly Op[]): void {
     if (!this.edits || ops.length === 0 || this.readOnly) return;
-    this.redraw(ops);
-    this.listener.onEdit([...ops]);
+    const inverse = this.redraw(ops);
+    this.listener.onEdit([...ops], inverse);
   }
 
   /** Apply operations that were passed on before, or elsewhere. */

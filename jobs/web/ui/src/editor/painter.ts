@@ -14,8 +14,7 @@ export interface Look {
   colourOf(category: string): string;
   labelOf(object: SceneObject): string;
   /** The colour of text over a colour of a category. */
-  onColour: string;
-  ground: string;
+  textOn(colour: string): string;
   accent: string;
   font: string;
 }
@@ -414,9 +413,10 @@ export class Painter {
     context.textBaseline = 'top';
     const width = context.measureText(text).width + 6;
     const high = y >= 16 ? y - 16 : y + 1;
-    context.fillStyle = this.look.colourOf(object.category);
+    const colour = this.look.colourOf(object.category);
+    context.fillStyle = colour;
     context.fillRect(x - 1, high, width, 15);
-    context.fillStyle = this.look.onColour;
+    context.fillStyle = this.look.textOn(colour);
     context.fillText(text, x + 2, high + 2);
   }
 
