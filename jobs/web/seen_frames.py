@@ -12,10 +12,6 @@ from typing import Any, NamedTuple
 from blake3 import blake3
 
 import schemas
-from jobs.core.stage import Stage
-from jobs.passes.table_rows import RowsInStore
-from jobs.runs.replay import of_job
-from jobs.stages.build import build
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.web.media import Wanted
@@ -38,7 +34,7 @@ class SeenFrames:
 
     def __init__(self) -> None:
         self._one = Lock()
-        self._stages: OrderedDict[tuple[str, str], Stage] = OrderedDict()
+        self._keys: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._known: OrderedDict[tuple[str, str, str, int], SeenFrame] = OrderedDict()
 
     def find(self, workspace: Workspace, job_id: str, stream: str, idx: int) -> SeenFrame | None:
@@ -66,22 +62,27 @@ class SeenFrames:
 
     def _read(self, workspace: Workspace, job_id: str, stream: str, idx: int) -> SeenFrame | None:
         store = Store(workspace.root)
-        stage = self._stage(workspace, job_id)
-        rows = RowsInStore(store, stage).read(_COLUMNS, [stream], (idx, idx + 1)).to_pylist()
+        key = self._key_of(store, job_id)
+        if key is None:
+            return None
+        rows = store.open(schemas.FRAMES).read(_COLUMNS, key, frozenset({stream}), (idx, idx + 1)).to_pylist()
         if not rows or rows[0]["status"] != "ok":
             return None
         row = rows[0]
-        cache_name = blake3(f"{store.root}\0{stream}\0{stage.key}\0{row['content_hash']}".encode()).hexdigest()[:32]
+        cache_name = blake3(f"{store.root}\0{stream}\0{key}\0{row['content_hash']}".encode()).hexdigest()[:32]
         label = f"frame {idx} of stream {stream[:100]}"
         wanted = Wanted(cache_name, row["uri"], row["content_hash"], row["white_level"], label)
         return SeenFrame(wanted, row["width"], row["height"])
 
-    def _stage(self, workspace: Workspace, job_id: str) -> Stage:
-        """Return the stage of a job that has a row for each frame."""
-        key = (str(workspace.root), job_id)
-        if key not in self._stages:
-            stages = build(of_job(workspace, job_id).loaded.config)
-            self._stages[key] = next(stage for stage in stages if stage.table is schemas.FRAMES)
-            while len(self._stages) > _MOST:
-                self._stages.popitem(last=False)
-        return self._stages[key]
+    def _key_of(self, store: Store, job_id: str) -> str | None:
+        """Return the key under which a job has a row for each frame; None before it has noted it down."""
+        name = (str(store.root), job_id)
+        if name not in self._keys:
+            runs = store.read(schemas.STAGE_RUNS, ("job_id", "stage", "stage_key")).to_pylist()
+            mine = [row for row in runs if row["job_id"] == job_id and row["stage"] == schemas.FRAMES.written_by]
+            if not mine:
+                return None
+            self._keys[name] = mine[0]["stage_key"]
+            while len(self._keys) > _MOST:
+                self._keys.popitem(last=False)
+        return self._keys[name]

@@ -207,7 +207,7 @@ def test_a_replay_says_what_it_changes_and_runs_are_compared_frame_by_frame(
     [job] = JobQueue(place.root).live()
     ran = run(request_of(place, job)).job_id
     assert set(server.admin.get(f"{server.project}/runs").json()["current"]) == {parent, ran}
-    asked = {"one": parent, "other": ran, "start": 1, "limit": 1}
+    asked: dict[str, str | int] = {"one": parent, "other": ran, "start": 1, "limit": 1}
     found = server.admin.get(f"{server.project}/runs/diff/frames", params=asked).json()
     assert (found["total"], [frame["frame_idx"] for frame in found["frames"]]) == (3, [1])
     assert (found["frames"][0]["kept"], found["frames"][0]["reasons"]) == (True, ["dark"])
