@@ -84,9 +84,10 @@ format: setup ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-faults: setup ## Run thirty jobs under random faults, and print each one (SEED=N repeats); a release and 200 later runs
+faults: setup ## Run thirty jobs under random faults (SEED=N repeats), a release and 200 later runs; kill a server 50 times
 	WINNOW_FAULT_ROUNDS=$${WINNOW_FAULT_ROUNDS:-30} WINNOW_FAULT_SEED=$(or $(SEED),$(shell date +%s)) WINNOW_LATER_RUNS=200 \
-		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py tests/jobs/datasets/test_release.py
+		WINNOW_SERVER_KILLS=$${WINNOW_SERVER_KILLS:-50} \
+		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py tests/jobs/datasets/test_release.py tests/jobs/web/test_server_kills.py
 
 soak: setup ## Run 200 jobs through one gateway, and print its memory, handles and temporary files (JOBS=N)
 	$(BIN)/python -m tests.soak $(or $(JOBS),200)

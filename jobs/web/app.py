@@ -33,10 +33,12 @@ from jobs.web.routes import (
     jobs,
     maps,
     media,
+    oidc,
     overrides,
     overview,
     projects,
     review,
+    review_project,
     seen_frames,
     session,
     streams,
@@ -49,6 +51,7 @@ from jobs.web.watcher import Watcher
 _ROUTES = (
     health,
     session,
+    oidc,
     accounts,
     projects,
     jobs,
@@ -65,6 +68,7 @@ _ROUTES = (
     media,
     thresholds,
     review,
+    review_project,
 )
 _SWEEP_S = 60.0
 
