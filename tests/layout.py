@@ -39,6 +39,7 @@ _BY_SUBJECT = {
     # Of the pages in jobs/web/ui, which are no modules.
     "test_pages_accounts",
     "test_pages_datasets",
+    "test_pages_frames",
     "test_pages_jobs",
     "test_pages_oidc",
     "test_pages_new_run",
