@@ -65,6 +65,15 @@ def serve(
         bool, typer.Option("--insecure-http", help="Serve other machines without TLS all the same.")
     ] = False,
     database: DatabaseOption = None,
+    oidc: Annotated[
+        Path | None,
+        typer.Option(
+            "--oidc",
+            help="OpenID provider that people may sign in with; its secret is in WINNOW_OIDC_SECRET.",
+            metavar="FILE",
+            envvar="WINNOW_OIDC",
+        ),
+    ] = None,
     no_pages: Annotated[bool, typer.Option("--no-pages", help="Serve the API alone.")] = False,
     with_gateway: Annotated[
         bool, typer.Option("--with-gateway", help="Also run queued jobs, by a gateway of each project, until it ends.")
@@ -89,8 +98,14 @@ def serve(
 
     from jobs.core.memory import release_soon
 
+    settings = settings_of(workspace, root, database)
+    provider = None
+    if oidc is not None and not address:
+        from jobs.web import oidc_settings
+
+        provider = oidc_settings.read(oidc)
     settings = replace(
-        settings_of(workspace, root, database),
+        settings,
         host=host,
         port=port,
         public_url=public_url,
@@ -98,6 +113,7 @@ def serve(
         tls_cert=tls_cert,
         tls_key=tls_key,
         insecure_http=insecure_http,
+        oidc=provider,
         has_pages=not no_pages,
         recovers=recover,
     )

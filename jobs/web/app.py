@@ -33,6 +33,7 @@ from jobs.web.routes import (
     jobs,
     maps,
     media,
+    oidc,
     overrides,
     overview,
     projects,
@@ -48,6 +49,7 @@ from jobs.web.watcher import Watcher
 _ROUTES = (
     health,
     session,
+    oidc,
     accounts,
     projects,
     jobs,

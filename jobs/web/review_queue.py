@@ -8,7 +8,7 @@ from threading import RLock
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
+import pyarrow.compute as pc
 
 import schemas
 from jobs.editing.frame_states import Connection, changed_since
@@ -21,6 +21,7 @@ from jobs.web.frame_table import FrameTable
 from jobs.web.project_data import Shown
 from jobs.web.snapshots import FrameList
 from transforms.assess.uncertainty import DOUBTS
+from transforms.core.identity import hash_strings
 
 Tab = Literal["open", "mine", "submitted", "returned", "approved", "all"]
 Order = Literal["uncertainty", "stream", "random"]
@@ -137,20 +138,15 @@ def basis_of(shown: Shown) -> Basis:
 def _basis(shown: Shown) -> Basis:
     table, keys = shown.frames, shown.frames.keys
     n = len(keys)
-    uncertainty, doubts = np.full(n, np.nan, np.float32), np.zeros(n, np.uint8)
-    routing = shown.view.lazy(schemas.ROUTING.name).select(*schemas.FRAME_KEY, "uncertainty", *DOUBTS).collect()
-    if routing.height:
-        place = places(keys, routing.select(schemas.FRAME_KEY).to_arrow())
-        there = place >= 0
-        uncertainty[place[there]] = routing["uncertainty"].to_numpy()[there]
-        for bit, name in enumerate(DOUBTS):
-            doubts[place[there]] |= ((routing[name].to_numpy()[there] > 0) << bit).astype(np.uint8)
-    group = np.full(n, -1, np.int64)
-    rows = shown.view.lazy(schemas.DUPLICATES.name).select(*schemas.FRAME_KEY, "group_id").collect()
-    if rows.height:
-        place = places(keys, rows.select(schemas.FRAME_KEY).to_arrow())
-        codes = rows["group_id"].rank("dense").cast(pl.Int64).fill_null(-1).to_numpy()
-        group[place[place >= 0]] = codes[place >= 0]
+    routing = table.values(schemas.ROUTING, ("uncertainty", *DOUBTS))
+    uncertainty = routing["uncertainty"].to_numpy().astype(np.float32)
+    doubts = np.zeros(n, np.uint8)
+    for bit, name in enumerate(DOUBTS):
+        doubts |= (routing[name].to_numpy() > 0).astype(np.uint8) << bit
+    names = table.values(schemas.DUPLICATES, ("group_id",))["group_id"]
+    # Numbers from 0 on; a hash takes far less time than a rank.
+    group = hash_strings(pc.fill_null(names, "")).view(np.int64) & np.iinfo(np.int64).max
+    group[names.is_null().to_numpy()] = -1
     stream = np.repeat(np.arange(len(keys.streams)), np.diff(keys.starts))
     steps = dict(shown.view.lazy("streams").select("stream_id", "step").collect().iter_rows())
     step = np.array([steps.get(name) or 1 for name in keys.streams], np.float64)

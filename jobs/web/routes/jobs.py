@@ -160,6 +160,9 @@ def replay(project: str, job_id: str, body: ReplayFrom, who: Me, request: Reques
     workspace = workspace_of(request, project)
     require_job(workspace, job_id)
     asked = job_control.replay(workspace, job_id, body.start, body.settings, body.promote)
+    if not who.is_admin and body.settings:
+        unchanged = job_control.replay(workspace, job_id, body.start)
+        submissions.refuse_services(asked.loaded.config, unchanged.loaded.config)
     return {"job_id": queue.enqueue(asked)}
 
 
