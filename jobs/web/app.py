@@ -39,10 +39,12 @@ from jobs.web.routes import (
     projects,
     review,
     review_project,
+    seen_frames,
     session,
     streams,
     thresholds,
 )
+from jobs.web.seen_frames import SeenFrames
 from jobs.web.settings import Settings
 from jobs.web.watcher import Watcher
 
@@ -53,6 +55,7 @@ _ROUTES = (
     accounts,
     projects,
     jobs,
+    seen_frames,
     configuration,
     datasets,
     dataset_figures,
@@ -105,6 +108,7 @@ def create_app(
     app.state.media = Media(server_folder(settings) / "images")
     app.state.overviews = Overviews()
     app.state.journals = Journals()
+    app.state.seen = SeenFrames()
     add_routes(app, _ROUTES, port)
     return app
 
