@@ -110,7 +110,7 @@ def test_every_interleaving_is_some_serial_order(
     stored: dict[str, Any] = {}
     for who, kind, which, category, fate in steps:
         client = clients[who]
-        op = {"op": kind, "object_id": f"{prefix}-{which:04d}"}
+        op: dict[str, Any] = {"op": kind, "object_id": f"{prefix}-{which:04d}"}
         if kind == "add":
             op |= {"category": category, "bbox": [1, 1, 5, 5]}
         if kind == "set":

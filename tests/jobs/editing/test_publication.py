@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.editing import recovery
+from jobs.editing import checks, recovery
 from jobs.editing.event_rows import objects_of
 from jobs.editing.publication import Publisher, progress
 from jobs.editing.tables import EVENTS, FRAMES, OBJECTS, PROGRESS
@@ -149,6 +149,28 @@ def test_an_app_database_of_a_backup_is_refused_until_it_is_to_be_recovered(
         recovery.check(server.database, server.project, workspace)
     assert recovery.check(server.database, server.project, workspace, recovers=True) == 1
     assert state(server) == before
+
+
+def test_doctor_compares_the_app_database_with_the_tables(server: Server, workspace: Workspace, tmp_path: Path) -> None:
+    file = Path(str(server.database.engine.url.database))
+    known = [(file, server.project), (tmp_path / "none.sqlite", "x")]
+    assert [finding.level for finding in checks.examine(workspace, known)] == ["ok"]
+    reviewer = desk(server, "reviewer")
+    server.client.app.state.reviews.of(server.project).note_edits = lambda: None  # type: ignore[attr-defined]
+    reviewer.edit(1, drawn(bbox=[5, 5, 10, 10]))
+    (tail,) = checks.examine(workspace, known)
+    assert (tail.level, tail.found) == ("note", "the tables lack the last event")
+    published(server)
+    with server.database.read() as connection:
+        _, last = progress(connection, server.project)
+    for change, found in (
+        ({"last_seq": last - 1}, f"the app database has {last - 1:,} events, the tables have {last:,}"),
+        ({"published_seq": last + 5, "last_seq": last + 5}, f"{last + 5:,} events were published, the tables have "),
+    ):
+        server.database.write(lambda c, change=change: c.execute(PROGRESS.update().values(change)))  # type: ignore[misc]
+        assert found in next(checks.examine(workspace, known)).found
+    server.database.write(lambda c: c.execute(PROGRESS.update().values(last_seq=last, published_seq=last)))
+    assert [finding.level for finding in checks.examine(workspace, known)] == ["ok"]
 
 
 def test_edits_of_an_image_that_changed_meanwhile_do_not_stop_others(server: Server, workspace: Workspace) -> None:
