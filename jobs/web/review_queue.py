@@ -189,7 +189,8 @@ class Selected:
 def listed(shown: Shown, states: States, selected: Selected, leases: Sequence[FrameLease], user_id: str) -> FrameList:
     """Return the frames of a tab in their order."""
     rows = order_of(shown, selected.order)
-    return FrameList(shown.frames.keys, rows[_in_tab(shown, states, selected, leases, user_id)[rows]])
+    chosen = rows[_in_tab(shown, states, selected, leases, user_id)[rows]]
+    return FrameList(shown.frames.keys, chosen.astype(np.uint32))
 
 
 def _in_tab(shown: Shown, states: States, selected: Selected, leases: Sequence[FrameLease], user_id: str) -> Array:

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import delete, func, select
 
 import schemas
+from jobs.accounts.database import Database
 from jobs.core.errors import UserError
-from jobs.editing import checks, recovery
+from jobs.editing import checks, leases, recovery
 from jobs.editing.event_rows import objects_of
 from jobs.editing.publication import Publisher, progress
 from jobs.editing.tables import EVENTS, FRAMES, OBJECTS, PROGRESS
@@ -19,6 +20,7 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import go
+from tests.jobs.editing.material import edit, people, record
 from tests.jobs.review.material import annotated, settings
 from tests.jobs.web.material import Server, served
 from tests.jobs.web.reviewing import Desk, desk
@@ -136,6 +138,17 @@ def test_an_app_database_that_lost_all_is_made_again_from_the_tables(server: Ser
     assert recovery.check(server.database, server.project, workspace) == 0
     with server.database.read() as connection:
         assert list(recovery.gaps(connection, server.project)) == []
+
+
+def test_a_new_project_of_the_same_name_begins_without_any_event(database: Database) -> None:
+    ann, _, _ = people(database)
+    record(database, edit({"op": "delete", "object_id": "model-aaa"}, base=0), ann)
+    database.write(lambda c: leases.take(c, "crossing", ann, [("yard/gate", 7)], 1, 10**12))
+    database.write(lambda c: recovery.forget(c, "crossing"))
+    with database.read() as connection:
+        assert progress(connection, "crossing") == (0, 0)
+        assert leases.active(connection, "crossing") == []
+    assert record(database, edit({"op": "negative"}, base=0), ann)["seq"] == 2
 
 
 def test_an_app_database_of_a_backup_is_refused_until_it_is_to_be_recovered(
