@@ -16,6 +16,7 @@ from jobs.web.assembly import add_routes, new_app
 from jobs.web.event_ring import EventRing
 from jobs.web.journals import Journals
 from jobs.web.media import Media
+from jobs.web.metrics import Metrics
 from jobs.web.overviews import Overviews
 from jobs.web.places import server_folder
 from jobs.web.previews import Previews
@@ -33,6 +34,7 @@ from jobs.web.routes import (
     jobs,
     maps,
     media,
+    metrics,
     oidc,
     overrides,
     overview,
@@ -66,6 +68,7 @@ _ROUTES = (
     frames,
     maps,
     media,
+    metrics,
     thresholds,
     review,
     review_project,
@@ -80,6 +83,7 @@ def create_app(
     lock: Lock | None = None,
     on_start: Callable[[], None] | None = None,
     is_stopping: threading.Event | None = None,
+    counted: Metrics | None = None,
 ) -> FastAPI:
     """Return the application for a server at a port. Raises `LookupError` for a route that no rule covers."""
 
@@ -100,7 +104,7 @@ def create_app(
         app.state.media.close()
         app.state.hashing.close()
 
-    app = new_app(settings, database, lock, is_stopping, lifespan)
+    app = new_app(settings, database, lock, is_stopping, lifespan, counted)
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
     app.state.differences = ReleaseDifferences()
