@@ -146,7 +146,7 @@ const DECISIONS = new Set(['approve', 'return', 'reopen']);
 
 /** Send an event of the outbox to the route of its kind. */
 export function sendEntry(entry: Entry): Promise<Answer> {
-  const { event_id, frame, base_revision, kind, ops, note, lease, ms } = entry;
-  const body = { event_id, stream: frame.stream_id, idx: frame.frame_idx, h: frame.h, base_revision, kind, ops, note, lease, ms };
+  const { event_id, frame, base_revision, kind, ops, note, ms } = entry;
+  const body = { event_id, stream: frame.stream_id, idx: frame.frame_idx, h: frame.h, base_revision, kind, ops, note, ms };
   return post<Answer>(`${of(entry.project)}review/${DECISIONS.has(kind) ? 'decisions' : 'events'}`, body);
 }

@@ -179,7 +179,7 @@ export class Work {
       .add({
         project: this.api.project, frame: nameOf(frame), kind, ops,
         base_revision: isSame(frame, this.current) ? this.revision : 0,
-        note: more.note ?? null, lease: this.line.leaseOf(frame)?.lease_id ?? null, ms: more.ms ?? null,
+        note: more.note ?? null, ms: more.ms ?? null,
       })
       .catch((error: unknown) => this.listener.onProblem(error));
   }
@@ -320,7 +320,7 @@ export class Work {
       const ops = copies(objects);
       this.history.add({ frame: nameOf(next), ops, inverse: ops.map((each) => ({ op: 'delete', object_id: each.object_id })) });
       this.outbox.add({
-        project: this.api.project, frame: nameOf(next), kind: 'edit', ops, base_revision: next.revision, note: null, lease: null, ms: null,
+        project: this.api.project, frame: nameOf(next), kind: 'edit', ops, base_revision: next.revision, note: null, ms: null,
       }).catch((error: unknown) => this.listener.onProblem(error));
       this.stale.add(this.key(next));
       at = next;
