@@ -20,7 +20,8 @@ from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import MODELS
 from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, SPLITS, STAGE_RUNS
-from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, REVIEWS, ROUTING
+from schemas.review_events import PROJECT_SETTINGS, REVIEW_EVENTS
+from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, OVERRIDES, REVIEWS, ROUTING
 
 ALL: tuple[Table, ...] = (
     STREAMS,
@@ -50,6 +51,9 @@ ALL: tuple[Table, ...] = (
     ESCALATED,
     ESCALATIONS,
     REVIEWS,
+    REVIEW_EVENTS,
+    PROJECT_SETTINGS,
+    OVERRIDES,
     IMPORTS,
     SELECTIONS,
     SPLITS,
@@ -97,12 +101,15 @@ __all__ = [
     "OBJECTS_OF",
     "OBJECT_COLUMNS",
     "OCR",
+    "OVERRIDES",
+    "PROJECT_SETTINGS",
     "PROPAGATED",
     "PROPAGATIONS",
     "QUALITY",
     "QUARANTINE",
     "RELEASES",
     "REVIEWS",
+    "REVIEW_EVENTS",
     "ROUTING",
     "RUNS",
     "SCENES",

@@ -39,6 +39,8 @@ _BY_SUBJECT = {
     # Of the pages in jobs/web/ui, which are no modules.
     "test_pages_accounts",
     "test_pages_jobs",
+    "test_pages_new_run",
+    "test_pages_runs",
     "test_pages_project",
     "test_pages_thresholds",
 }

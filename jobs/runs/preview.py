@@ -6,7 +6,7 @@ Nothing is written. Measures are read once and kept, so that the next threshold 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -28,10 +28,10 @@ from jobs.runs.replay import changed_code, of_job
 from jobs.stages.build import build
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.views import snapshot_spec
+from jobs.views import overridden_verdicts, snapshot_spec
+from jobs.views.overridden_verdicts import ALL_REASONS, BY_HAND, KEEP
 from transforms.core.table_stage import WORKSPACE, Span, StageRows, TableInput
 from transforms.curate import curation_input
-from transforms.curate.curation import REASONS
 from transforms.curate.repeated_curation import FrameReasons, RepeatedCuration
 
 _CURATION = schemas.CURATION.written_by
@@ -59,7 +59,7 @@ class Changes:
         kept, before = bits == 0, self.kept_before[self.mine]
         # One number for each set of reasons.
         sets = np.bincount(bits)
-        reasons = {name: int(sets[np.arange(len(sets)) >> at & 1 == 1].sum()) for at, name in enumerate(REASONS)}
+        reasons = {name: int(sets[np.arange(len(sets)) >> at & 1 == 1].sum()) for at, name in enumerate(ALL_REASONS)}
         return {
             "frames": len(bits),
             "kept_before": int(before.sum()),
@@ -105,7 +105,7 @@ class Changes:
 
 @cache
 def _names(bits: int) -> tuple[str, ...]:
-    return tuple(name for at, name in enumerate(REASONS) if bits >> at & 1)
+    return tuple(name for at, name in enumerate(ALL_REASONS) if bits >> at & 1)
 
 
 class Preview:
@@ -147,6 +147,7 @@ class Preview:
         prepared = self._ready(wanted, above, stages)
         sections = wanted.spec.sections(config)
         after = prepared.curation.decide(sections["curation"], sections["idle"].keep)
+        after = replace(after, bits=prepared.overridden(after.bits))
         return Changes(after, prepared.mine, prepared.kept, prepared.reasons, prepared.known)
 
     def measures(self) -> pl.DataFrame:
@@ -214,6 +215,7 @@ class Preview:
     def _ready(self, wanted: Stage, above: Mapping[str, StageRows], stages: Mapping[str, Stage]) -> _Prepared:
         """Return what is decided from, kept for the next call as long as it is the same."""
         versions = tuple(self._store.open(stage.table).version for stage in (*wanted.upstream, wanted))
+        versions += (self._store.open(schemas.OVERRIDES).version,)
         identity = (tuple(stage.key for stage in wanted.upstream), versions)
         if self._prepared is None or self._prepared[0] != identity:
             self._prepared = None
@@ -231,7 +233,8 @@ class Preview:
         """Return frames with the verdicts that the run has recorded."""
         mine = np.isin(curation.stream, [at for at, name in enumerate(curation.streams) if name in self._streams])
         read = RowsInStore(self._store, self._stages[_CURATION]).read((*_KEY, "keep", "reasons"), self._streams)
-        rows = pl.DataFrame(read)
+        by_hand = self._by_hand()
+        rows = overridden_verdicts.applied(pl.LazyFrame(pl.DataFrame(read)), by_hand.lazy()).collect()
         del read
         reasons = rows["reasons"].list.join(_BETWEEN)
         codes = reasons.rank("dense").cast(pl.Int32) - 1
@@ -241,6 +244,12 @@ class Preview:
         )
         was = rows.select("frame_idx", "keep", stream=stream, code=codes)
         now = pl.DataFrame({"stream": curation.stream, "frame_idx": curation.frame_idx})
+        decided = by_hand.with_columns(
+            stream=pl.col("stream_id").replace_strict(
+                curation.streams, range(len(curation.streams)), return_dtype=pl.Int64, default=-1
+            )
+        )
+        decided = now.with_row_index("at").join(decided, on=["stream", "frame_idx"])
         was = now.join(was, on=["stream", "frame_idx"], how="left", maintain_order="left")
         return _Prepared(
             curation,
@@ -248,17 +257,42 @@ class Preview:
             was["keep"].fill_null(False).to_numpy(),
             was["code"].fill_null(-1).to_numpy(),
             tuple(tuple(one.split(_BETWEEN)) if one else () for one in names),
+            decided["at"].to_numpy(),
+            (decided["decision"] == KEEP).to_numpy(),
         )
+
+    def _by_hand(self) -> pl.DataFrame:
+        """Return the overrides of the run's frames that are valid now."""
+        overrides = self._store.open(schemas.OVERRIDES)
+        if not overrides.n_rows:
+            return pl.DataFrame(schemas.OVERRIDES.empty())
+        frames = RowsInStore(self._store, self._stages[schemas.FRAMES.written_by])
+        shown = pl.LazyFrame(pl.DataFrame(frames.read(overridden_verdicts.IMAGE, self._streams)))
+        return overridden_verdicts.valid(overrides.lazy(), shown).collect()
 
 
 class _Prepared(NamedTuple):
-    """Frames to decide about, which of them are the run's, and the verdicts on record."""
+    """Frames to decide about, which of them are the run's, and the verdicts on record.
+
+    `rows_by_hand` are those of frames that people decided about, shape (K,), and `kept_by_hand` whether they keep them.
+    """
 
     curation: RepeatedCuration
     mine: npt.NDArray[np.bool_]
     kept: npt.NDArray[np.bool_]
     reasons: npt.NDArray[np.int32]
     known: tuple[tuple[str, ...], ...]
+    rows_by_hand: npt.NDArray[np.uint32]
+    kept_by_hand: npt.NDArray[np.bool_]
+
+    def overridden(self, bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+        """Return reasons as bits, shape (N,), with the last word of people."""
+        if not len(self.rows_by_hand):
+            return bits
+        found = bits.copy()
+        reason = np.uint16(1 << ALL_REASONS.index(BY_HAND))
+        found[self.rows_by_hand] = np.where(self.kept_by_hand, 0, bits[self.rows_by_hand] | reason)
+        return found
 
 
 class RowsInMemory:

@@ -86,6 +86,37 @@ def check_condition(condition: str) -> None:
         raise UserError("the condition is nested too deeply") from error
 
 
+def columns_of(condition: str) -> frozenset[str] | None:
+    """Return the columns that a condition reads, in lower case; None where it reads more than columns of its own row.
+
+    >>> sorted(columns_of("curated.Sharpness > 2 * luma_mean OR list_contains(reasons, 'dark')"))
+    ['luma_mean', 'reasons', 'sharpness']
+    >>> columns_of("frame_idx IN (SELECT frame_idx FROM annotations)") is None
+    True
+    """
+    import duckdb
+
+    with duckdb.connect(":memory:") as connection:
+        found = list(_columns(_parsed(connection, f"SELECT {condition}")["statements"][0]["node"]["select_list"]))
+    return None if None in found else frozenset(str(name) for name in found)
+
+
+def _columns(node: Any) -> Iterator[str | None]:
+    """Yield the columns in a part of the syntax tree, and None for anything that depends on more than them."""
+    if isinstance(node, list):
+        for value in node:
+            yield from _columns(value)
+    if not isinstance(node, dict):
+        return
+    if node.get("class") in ("SUBQUERY", "STAR", "POSITIONAL_REFERENCE", "WINDOW", "LAMBDA", "PARAMETER"):
+        yield None
+    if node.get("class") == "COLUMN_REF":
+        *before, name = (str(part).lower() for part in node["column_names"])
+        yield name if before in ([], ["curated"]) else None
+    for value in node.values():
+        yield from _columns(value)
+
+
 def _check_length(what: str, text: str, most: int) -> None:
     if len(text) > most:
         raise UserError(f"{what}: expected at most {most:,} characters, found {len(text):,}")

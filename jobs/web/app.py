@@ -21,8 +21,10 @@ from jobs.web.places import server_folder
 from jobs.web.previews import Previews
 from jobs.web.project_data import ProjectsData
 from jobs.web.release_differences import ReleaseDifferences
+from jobs.web.reviews import Reviews
 from jobs.web.routes import (
     accounts,
+    configuration,
     dataset_figures,
     datasets,
     events,
@@ -30,8 +32,10 @@ from jobs.web.routes import (
     health,
     jobs,
     media,
+    overrides,
     overview,
     projects,
+    review,
     session,
     streams,
     thresholds,
@@ -45,14 +49,17 @@ _ROUTES = (
     accounts,
     projects,
     jobs,
+    configuration,
     datasets,
     dataset_figures,
     events,
+    overrides,
     overview,
     streams,
     frames,
     media,
     thresholds,
+    review,
 )
 _SWEEP_S = 60.0
 
@@ -86,6 +93,7 @@ def create_app(
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
     app.state.differences = ReleaseDifferences()
+    app.state.reviews = Reviews(database)
     app.state.media = Media(server_folder(settings) / "images")
     app.state.overviews = Overviews()
     app.state.journals = Journals()

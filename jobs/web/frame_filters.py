@@ -9,11 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from jobs.core.errors import UserError
-from jobs.views.relations import Limits
-from jobs.views.statement import check_condition
 from jobs.web import frame_kinds
 from jobs.web.frame_columns import FIRST_REASON, NO_TIME, Array
-from jobs.web.frame_table import FrameTable, free_unused
+from jobs.web.frame_conditions import fulfilled
+from jobs.web.frame_table import FrameTable
 from jobs.web.project_data import Shown
 from jobs.web.snapshots import FrameList
 
@@ -22,7 +21,6 @@ Keep = Literal["kept", "dropped", "undecided"]
 SORTS = ("stream", "time", "sharpness", "luma", "motion")
 """What frames are sorted by; with a minus before it, the other way. Frames without a value come last."""
 
-_LIMITS = Limits(seconds=10.0, memory_bytes=200_000_000)
 _MOST_VALUES = 1000
 _HOUR_NS = 3_600_000_000_000
 _HOURS = 24
@@ -108,15 +106,6 @@ def _all_of(masks: Sequence[Array]) -> Array | None:
     return found
 
 
-def _where(shown: Shown, condition: str) -> Array:
-    check_condition(condition)
-    # The line break ends a comment.
-    query = f"SELECT stream_id, frame_idx FROM curated WHERE ({condition}\n)"
-    found = shown.frames.mask_of(shown.view.sql(query, _LIMITS))
-    free_unused()
-    return found
-
-
 def _streams(shown: Shown, names: tuple[str, ...]) -> Array:
     found = np.zeros(len(shown.frames.keys), np.bool_)
     for name in names:
@@ -171,7 +160,7 @@ def _of_kind(kind: str) -> Callable[[Shown, tuple[str, ...]], Array]:
 
 
 _MASKS: dict[str, Callable[[Shown, Any], Array]] = {
-    "where": _where,
+    "where": fulfilled,
     "stream": _streams,
     "keep": _keep,
     "reason": _reasons,

@@ -139,10 +139,11 @@ def absent(shown: Shown) -> list[dict[str, str]]:
     return found
 
 
-_OF_VERDICTS = (schemas.CURATION,)
+_OF_VERDICTS = (schemas.CURATION, schemas.OVERRIDES, schemas.FRAMES)
 _OF_OBJECTS = (
     *(schemas.ANNOTATIONS, schemas.ANNOTATED, schemas.MASKS, schemas.TRACKS, schemas.PROPAGATIONS, schemas.PROPAGATED),
     *(schemas.TEXTS, schemas.IMPORTS, schemas.REVIEWS, schemas.ROUTING, schemas.ESCALATED, schemas.FRAMES),
+    *(schemas.CURATION, schemas.OVERRIDES),
 )
 _BROUGHT_BY = {
     "keep": schemas.CURATION.written_by,

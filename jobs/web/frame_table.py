@@ -18,9 +18,20 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.storage.store import Store
+from jobs.views.overridden_verdicts import KEEP
 from jobs.views.snapshot_spec import Selection
 from jobs.views.view import View
-from jobs.web.frame_columns import Array, FrameKeys, FrameVerdicts, ObjectCounts, keys_of, placed, places, verdicts_of
+from jobs.web.frame_columns import (
+    Array,
+    FrameKeys,
+    FrameVerdicts,
+    ObjectCounts,
+    keys_of,
+    overridden,
+    placed,
+    places,
+    verdicts_of,
+)
 
 _HASH_DIGITS = 16
 
@@ -33,7 +44,7 @@ class _Source(NamedTuple):
     dtype: type[np.generic]
 
 
-_SOURCES = {
+SOURCES = {
     "content": _Source(schemas.FRAMES, "input_id", np.int64),
     "width": _Source(schemas.FRAMES, "width", np.float32),
     "height": _Source(schemas.FRAMES, "height", np.float32),
@@ -57,6 +68,8 @@ _OBJECT_TABLES = (
     schemas.PROPAGATED,
     schemas.TEXTS,
     *(schemas.BY_NAME[name] for name in ("imports", "reviews", "routing", "escalated", "frames")),
+    # Rules choose frames by their verdicts.
+    *(schemas.CURATION, schemas.OVERRIDES),
 )
 
 
@@ -102,8 +115,9 @@ class FrameTable:
             held = dict(self._held)
             after.depend_on(self._depends)
             depends = dict(self._depends)
-        depends |= {name: (source.table,) for name, source in _SOURCES.items()}
-        depends |= {"keys": (schemas.FRAMES,), "verdicts": (schemas.CURATION,), "objects": _OBJECT_TABLES}
+        depends |= {name: (source.table,) for name, source in SOURCES.items()}
+        depends |= {"keys": (schemas.FRAMES,), "objects": _OBJECT_TABLES}
+        depends |= {"verdicts": (schemas.CURATION, schemas.OVERRIDES, schemas.FRAMES)}
         return {
             name: value
             for name, value in held.items()
@@ -123,7 +137,7 @@ class FrameTable:
         return found
 
     def column(self, name: str) -> Array:
-        """Return a column of `_SOURCES`, shape (N,)."""
+        """Return a column of `SOURCES`, shape (N,)."""
         found: Array = self._once(name, lambda: self._columns_with(name))
         return found
 
@@ -159,17 +173,44 @@ class FrameTable:
             return self._held[name]
 
     def _columns_with(self, name: str) -> dict[str, Array]:
-        table = _SOURCES[name].table
+        table = SOURCES[name].table
         together = next((names for names in _TOGETHER if name in names), {name})
-        wanted = [each for each in _SOURCES if each in together and (each == name or each not in self._held)]
-        rows = self._read(table, [_SOURCES[each].column for each in wanted])
+        wanted = [each for each in SOURCES if each in together and (each == name or each not in self._held)]
+        rows = self._read(table, [SOURCES[each].column for each in wanted])
         place = places(self.keys, rows)
         n = len(self.keys)
-        return {each: placed(rows[_SOURCES[each].column], place, _SOURCES[each].dtype, n) for each in wanted}
+        return {each: placed(rows[SOURCES[each].column], place, SOURCES[each].dtype, n) for each in wanted}
 
     def _verdicts(self) -> dict[str, Any]:
+        rows = self.decisions
+        found = self.held("decided", (schemas.CURATION,), self._decided)
+        if not rows:
+            return {"verdicts": found}
+        kept = np.array([decision["decision"] == KEEP for decision in rows.values()])
+        return {"verdicts": overridden(found, np.array([*rows], np.int64), kept)}
+
+    def _decided(self) -> FrameVerdicts:
+        """Return what curation decided by itself."""
         rows = self._read(schemas.CURATION, ("keep", "reasons"))
-        return {"verdicts": verdicts_of(rows, places(self.keys, rows), len(self.keys))}
+        return verdicts_of(rows, places(self.keys, rows), len(self.keys))
+
+    @property
+    def decisions(self) -> dict[int, dict[str, Any]]:
+        """Return what people decided by hand about frames as they are now: rows of `overrides` by row of the frame."""
+        return self.held("decisions", (schemas.OVERRIDES, schemas.FRAMES), self._decisions)
+
+    def _decisions(self) -> dict[int, dict[str, Any]]:
+        stored = self._store.open(schemas.OVERRIDES)
+        if not stored.n_rows:
+            return {}
+        rows = stored.read()
+        place = places(self.keys, rows)
+        hashes = dict(zip(place.tolist(), self.hashes(np.maximum(place, 0)), strict=True)) if len(self.keys) else {}
+        return {
+            row: found
+            for row, found in zip(place.tolist(), rows.to_pylist(), strict=True)
+            if row >= 0 and hashes[row] == found["content_hash"][:_HASH_DIGITS]
+        }
 
     @property
     def has_objects(self) -> bool:
@@ -205,6 +246,18 @@ class FrameTable:
         if not stage and table.has_stage_key and not self._is_chosen(table, row):
             return nothing
         return snapshot.read(names, key, frozenset([stream]), (number, number + 1))
+
+    def values(self, table: schemas.Table, columns: Sequence[str]) -> pa.Table:
+        """Return columns of a per-frame table in the order of the frames, null for frames without a row of it."""
+        rows = self._read(table, columns)
+        place = places(self.keys, rows)
+        n = len(self.keys)
+        rows = rows.select(list(columns))
+        if len(place) == n and bool((place == np.arange(n)).all()):
+            return rows
+        at = np.full(n, -1, np.int64)
+        at[place[place >= 0]] = np.flatnonzero(place >= 0)
+        return rows.take(pa.array(at, mask=at < 0))
 
     def _is_chosen(self, table: schemas.Table, row: int) -> bool:
         """Return whether the rule of a stage, if it has one, chooses a frame now."""
@@ -282,5 +335,5 @@ _TRIM = _trim_of_libc()
 def _size(value: Any) -> int:
     if isinstance(value, np.ndarray):
         return value.nbytes
-    arrays: Mapping[str, Any] = vars(value)
+    arrays: Mapping[str, Any] = getattr(value, "__dict__", {})
     return sum(array.nbytes for array in arrays.values() if isinstance(array, np.ndarray))

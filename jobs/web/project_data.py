@@ -97,6 +97,11 @@ class ProjectData:
                 self._checked_s = time.monotonic()
             return self._shown
 
+    def check_again(self) -> None:
+        """Have the next request see what was written just now."""
+        with self._lock:
+            self._checked_s = 0.0
+
     def _newest(self) -> Shown:
         workspace = self._project.workspace().require()
         if self._store is None or str(self._store.root) != str(workspace.root):

@@ -6,6 +6,7 @@ import shlex
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 import schemas
 from jobs.analysis.run_summary import stream_remarks
@@ -13,6 +14,7 @@ from jobs.core.errors import UserError
 from jobs.records.run_record import as_it_is
 from jobs.storage.store import Store
 from jobs.views.snapshot_spec import Selection, of_run
+from jobs.views.view import View
 from jobs.web.frame_columns import NO_TIME
 from jobs.web.frame_table import FrameTable
 from jobs.web.plain import number, utc
@@ -150,6 +152,8 @@ def _kept(store: Store, then: Selection, keys: Any) -> int | None:
     of_key: dict[str, set[str]] = {}
     for stream, key in keys.items():
         of_key.setdefault(key, set()).add(stream)
+    if store.open(schemas.OVERRIDES).n_rows:
+        return int(View(store, then).lazy("curation").select(pl.col("keep").sum()).collect().item() or 0)
     table = store.open(schemas.CURATION)
     return sum(table.count(key, frozenset(names), is_true="keep") for key, names in of_key.items())
 

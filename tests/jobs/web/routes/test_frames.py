@@ -18,7 +18,7 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.relations import Limits
 from jobs.views.view import View
-from jobs.web import frame_filters
+from jobs.web import frame_conditions
 from tests.helpers import go
 from tests.jobs.web.material import Server, served
 from transforms.formats.outlines import filled
@@ -209,7 +209,7 @@ def test_bad_conditions_have_one_clear_line(
 def test_conditions_have_limits(
     server: Server, viewer: httpx.Headers, monkeypatch: pytest.MonkeyPatch, limits: Limits, condition: str, line: str
 ) -> None:
-    monkeypatch.setattr(frame_filters, "_LIMITS", limits)
+    monkeypatch.setattr(frame_conditions, "_LIMITS", limits)
     answer = server.get("frames", viewer, where=condition)
     assert (answer.status_code, answer.json()["lines"]) == (400, [line])
 

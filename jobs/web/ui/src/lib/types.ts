@@ -202,6 +202,17 @@ export interface FacetValue {
   frames: number;
 }
 
+/** What keeping and dropping by hand changed; `before` undoes it. */
+export interface OverridesChanged {
+  decided_ns: string;
+  keep: number;
+  drop: number;
+  removed: number;
+  unchanged: number;
+  newer: number;
+  before: (FrameName & { decision: 'keep' | 'drop' | null; note: string | null })[];
+}
+
 export interface FrameObject {
   annotation_id: string;
   category: string;
@@ -232,6 +243,8 @@ export interface Frame {
   h: string;
   values: Record<string, Record<string, unknown>>;
   why: string[];
+  /** What somebody decided about it by hand. */
+  override: { decision: 'keep' | 'drop'; author: string; note: string | null } | null;
   objects: FrameObject[];
   duplicates: {
     group_id: string | number;
