@@ -42,6 +42,7 @@ _BY_SUBJECT = {
     "test_pages_new_run",
     "test_pages_runs",
     "test_pages_project",
+    "test_pages_review",
     "test_pages_thresholds",
 }
 

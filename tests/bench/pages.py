@@ -47,7 +47,7 @@ def _served(folder: Path) -> Iterator[str]:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass
 
 
@@ -55,13 +55,21 @@ def _build(out: Path) -> None:
     """Bundle the bench with the sources of the pages; Konva is installed next to the bench alone."""
     node = find_node()
     if node is None or not (_PAGES / "node_modules/vite").exists():
-        raise SystemExit("expected the tools of the pages, found none; run `make ui-test` first")
+        raise SystemExit("expected the tools of the pages, found none; run `make ui` first")
     environment = os.environ | {"PATH": f"{node}{os.pathsep}{os.environ.get('PATH', '')}", "WINNOW_BENCH_OUT": str(out)}
     if not (_HERE / "node_modules/konva").exists():
         npm = shutil.which("npm", path=environment["PATH"]) or "npm"
         subprocess.run([npm, "ci"], cwd=_HERE, env=environment, check=True)
     vite = _PAGES / "node_modules/vite/bin/vite.js"
-    command = [str(node / "node"), str(vite), "build", "--config", str(_HERE / "vite.config.mjs"), "--logLevel", "error"]
+    command = [
+        str(node / "node"),
+        str(vite),
+        "build",
+        "--config",
+        str(_HERE / "vite.config.mjs"),
+        "--logLevel",
+        "error",
+    ]
     subprocess.run(command, cwd=_HERE, env=environment, check=True)
 
 
@@ -95,13 +103,15 @@ def main() -> int:
     parser.add_argument("--ways", default=",".join(_WAYS))
     options = parser.parse_args()
     found = measure(tuple(options.ways.split(",")), options.rounds)
-    sys.stdout.write(f"{'shapes':>6}  {'what':<28}" + "".join(f"{way:>20}" for way in options.ways.split(",")) + "  target\n")
+    sys.stdout.write(
+        f"{'shapes':>6}  {'what':<28}" + "".join(f"{way:>20}" for way in options.ways.split(",")) + "  target\n"
+    )
     for count, _, targets in _SCENES:
         by_way = {way: result for number, way, result in found if number == count}
         names = list(dict.fromkeys(what for result in by_way.values() for what in result or ()))
         for what in names:
             cells = [
-                ("not in 90 s" if result is None else "–")
+                ("not in 90 s" if result is None else "-")
                 if result is None or what not in result
                 else f"{result[what]['p50']:.1f} / {result[what]['p95']:.1f}"
                 for result in by_way.values()
