@@ -80,8 +80,8 @@ def other_dataset(out: Place, workspace: str | None, release: str | None, format
         return None
     if found != workspace:
         return "of another workspace"
-    if of and of != release:
-        return f"of release {of}"
+    if of != release:
+        return f"of release {of}" if of else "of no release"
     return f"in format {written}" if written != format_ else None
 
 

@@ -93,7 +93,7 @@ def begin_frame(connection: Connection, image: Image, seed: Seed) -> Row[Any]:
     rows, log = [], []
     for is_deleted, bodies in ((False, seed.objects), (True, seed.deleted)):
         for name, body in bodies.items():
-            rows.append(_object_row(frame_id, name, EditedObject(body, is_deleted=is_deleted)))
+            rows.append(object_row(frame_id, name, EditedObject(body, is_deleted=is_deleted)))
             log.append({"op": "seed", "object_id": name, "changed": body, "is_deleted": is_deleted})
     if rows:
         connection.execute(insert(OBJECTS), rows)
@@ -106,7 +106,8 @@ def begin_frame(connection: Connection, image: Image, seed: Seed) -> Row[Any]:
     return found
 
 
-def _object_row(frame_id: int, name: str, known: EditedObject) -> dict[str, Any]:
+def object_row(frame_id: int, name: str, known: EditedObject) -> dict[str, Any]:
+    """Return an object as a row of `review_objects`."""
     return {
         "frame_id": frame_id,
         "object_id": name,
@@ -193,7 +194,7 @@ def store_objects(
     if not applied.changed:
         return 0
     rows = [
-        _object_row(frame.frame_id, name, replace(known, revision=revision, changed_by=author, changed_ns=now))
+        object_row(frame.frame_id, name, replace(known, revision=revision, changed_by=author, changed_ns=now))
         for name, known in applied.changed.items()
     ]
     before = connection.execute(

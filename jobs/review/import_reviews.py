@@ -13,6 +13,7 @@ import polars as pl
 import schemas
 from jobs.core.choices import LabelledPixels, ReviewedFrames, ReviewFormat
 from jobs.core.errors import UserError
+from jobs.core.image_lists import endings_in, names_in_list
 from jobs.core.naming import wrong_with_category
 from jobs.review.decisions import IMAGE_KEY, SEEN, TAGS, Row, frame_rows, record_decisions, tags_in
 from jobs.review.review_files import FileRequest, read_file
@@ -89,15 +90,17 @@ def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     notes += upright.notes
     decided = list(_decided(upright.frames, known, request, problems))
     if names is not None:
-        unknown = names - {name for frame in file.frames for name in _in_list(frame, names)}
+        unknown = names - {name for frame in file.frames for name in endings_in(frame.name, names)}
         problems += [f"--list: {name} is not in the file" for name in sorted(unknown)]
     _refuse(request.file, problems)
     decided = with_tracks(decided, view)
     chosen = [
         (frame, each)
         for frame, each in decided
-        if (names is None or _in_list(frame.returned, names)) and (request.reviewed != "changed" or each.is_changed)
+        if (names is None or endings_in(frame.returned.name, names))
+        and (request.reviewed != "changed" or each.is_changed)
     ]
+    chosen = _not_in_browser(chosen, view, notes)
     now = time.time_ns()
     rows = [row for frame, each in chosen for row in _rows(frame, each, request.note, now)]
     record = (workspace, rows, f"review {request.file.name}", request.categories)
@@ -130,17 +133,7 @@ def _listed(request: ImportRequest) -> frozenset[str] | None:
         raise UserError("--reviewed listed and --list FILE go together: the file has the names of reviewed images")
     if request.listed is None:
         return None
-    try:
-        lines = request.listed.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise UserError(f"--list {request.listed} cannot be read: {error}") from error
-    return frozenset(line.strip() for line in lines if line.strip())
-
-
-def _in_list(frame: Returned, names: frozenset[str]) -> set[str]:
-    """Return the names of a list that name a frame: as the file has it, or without its first folders."""
-    parts = frame.name.split("/")
-    return {"/".join(parts[at:]) for at in range(len(parts))} & names
+    return names_in_list("--list", request.listed)
 
 
 def _notes(file: ReviewFile, request: ImportRequest, problems: list[str]) -> list[str]:
@@ -165,6 +158,27 @@ def _decided(
         decided = decide(about, frame, reviewer)
         problems += decided.problems
         yield _Frame(frame, about, reviewer), decided
+
+
+def _not_in_browser(
+    chosen: Sequence[tuple[_Frame, Decided]], view: View, notes: list[str]
+) -> list[tuple[_Frame, Decided]]:
+    """Return the frames that nobody has edited in the browser: a file may be older than what people did there."""
+    edited = view.lazy(schemas.REVIEW_EVENTS.name).filter(pl.col("kind") != "seed").select(IMAGE_KEY).unique()
+    keys = set(edited.collect().iter_rows())
+    left = [
+        (frame, each)
+        for frame, each in chosen
+        if (frame.known.stream_id, frame.known.frame_idx, frame.known.content_hash) in keys
+    ]
+    if left:
+        first = left[0][0].known
+        n = f"{len(left):,} frame{'s were' if len(left) > 1 else ' was'}"
+        notes.append(
+            f"left out: {n} edited in the browser, the first is {first.stream_id} {first.frame_idx}; what people did "
+            "there stands, and is changed there"
+        )
+    return [pair for pair in chosen if pair not in left]
 
 
 def _rows(frame: _Frame, decided: Decided, default_note: str | None, now: int) -> list[Row]:

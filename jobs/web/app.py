@@ -31,11 +31,14 @@ from jobs.web.routes import (
     frames,
     health,
     jobs,
+    maps,
     media,
+    oidc,
     overrides,
     overview,
     projects,
     review,
+    review_project,
     session,
     streams,
     thresholds,
@@ -46,6 +49,7 @@ from jobs.web.watcher import Watcher
 _ROUTES = (
     health,
     session,
+    oidc,
     accounts,
     projects,
     jobs,
@@ -57,9 +61,11 @@ _ROUTES = (
     overview,
     streams,
     frames,
+    maps,
     media,
     thresholds,
     review,
+    review_project,
 )
 _SWEEP_S = 60.0
 
@@ -80,12 +86,14 @@ def create_app(
         decoy = asyncio.get_running_loop().create_task(app.state.hashing.run(passwords.decoy))
         app.state.ring = EventRing()
         app.state.watcher = Watcher(app.state.ring, app.state.projects, app.state.overviews)
+        await asyncio.to_thread(app.state.reviews.start)
         if on_start is not None:
             on_start()
         sweeper = asyncio.create_task(_free_idle(app.state.data, app.state.previews))
         yield
         decoy.cancel()
         sweeper.cancel()
+        await asyncio.to_thread(app.state.reviews.close)
         app.state.media.close()
         app.state.hashing.close()
 
@@ -93,7 +101,7 @@ def create_app(
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
     app.state.differences = ReleaseDifferences()
-    app.state.reviews = Reviews(database)
+    app.state.reviews = Reviews(database, app.state.data, app.state.projects, settings.recovers)
     app.state.media = Media(server_folder(settings) / "images")
     app.state.overviews = Overviews()
     app.state.journals = Journals()

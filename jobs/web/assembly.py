@@ -17,6 +17,7 @@ from jobs.storage.locks import Lock
 from jobs.web.guard import Guard
 from jobs.web.hashing import Hashing
 from jobs.web.identity import authorise
+from jobs.web.oidc_provider import Provider
 from jobs.web.pages import API, add_pages
 from jobs.web.problems import add_handlers
 from jobs.web.projects import Projects
@@ -52,6 +53,7 @@ def new_app(
     app.state.database = database
     app.state.projects = Projects(settings)
     app.state.hashing = Hashing()
+    app.state.provider = Provider(settings.oidc) if settings.oidc is not None else None
     app.state.lock = lock
     app.state.is_stopping = is_stopping or threading.Event()
     return app

@@ -13,7 +13,9 @@ from jobs.web import frame_kinds
 from jobs.web.frame_columns import FIRST_REASON, NO_TIME, Array
 from jobs.web.frame_conditions import fulfilled
 from jobs.web.frame_table import FrameTable
+from jobs.web.frame_vectors import By
 from jobs.web.project_data import Shown
+from jobs.web.projections import frame_map, inside
 from jobs.web.snapshots import FrameList
 
 Keep = Literal["kept", "dropped", "undecided"]
@@ -32,6 +34,7 @@ class FrameFilter:
 
     `where` is an SQL condition on the columns of `curated`. `hour` is that of the day in UTC. `score` is the interval,
     both ends included, that the highest score of an object on the frame is in. `scene` is NUMBER@STREAM.
+    `area` is a polygon on the map by some vectors, with x and y from 0 to 1.
     """
 
     where: str | None = None
@@ -46,6 +49,7 @@ class FrameFilter:
     caption: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
     reviewed: tuple[str, ...] = ()
+    area: tuple[By, tuple[tuple[float, float], ...]] | None = None
 
     def masks(self, shown: Shown) -> dict[str, Array]:
         """Return for each kind that is restricted which frames fulfil it, boolean, shape (N,).
@@ -59,6 +63,12 @@ class FrameFilter:
                 key = ("mask", entry.name, wanted)
                 found[entry.name] = shown.result(key, lambda: _MASKS[entry.name](shown, wanted))  # noqa: B023 - at once
         return found
+
+
+def chosen(shown: Shown, wanted: FrameFilter) -> Array:
+    """Return which frames fulfil a filter, boolean, shape (N,)."""
+    found = _all_of(list(wanted.masks(shown).values()))
+    return np.ones(len(shown.frames.keys), np.bool_) if found is None else found
 
 
 def listed(shown: Shown, wanted: FrameFilter, sort: str) -> FrameList:
@@ -155,6 +165,11 @@ def _scores(shown: Shown, between: tuple[float, float]) -> Array:
     return (values >= low) & (values <= high)
 
 
+def _area(shown: Shown, area: tuple[By, tuple[tuple[float, float], ...]]) -> Array:
+    by, corners = area
+    return inside(frame_map(shown, by), np.array(corners, np.float32))
+
+
 def _of_kind(kind: str) -> Callable[[Shown, tuple[str, ...]], Array]:
     return lambda shown, names: frame_kinds.KINDS[kind](shown).mask(names)
 
@@ -167,6 +182,7 @@ _MASKS: dict[str, Callable[[Shown, Any], Array]] = {
     "category": _categories,
     "hour": _hours,
     "score": _scores,
+    "area": _area,
     **{kind: _of_kind(kind) for kind in frame_kinds.KINDS},
 }
 

@@ -7,7 +7,7 @@ what a run commits under keys that nothing shows changes none.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import RLock
 from typing import Any, NamedTuple, TypeVar
 
@@ -249,7 +249,10 @@ class FrameTable:
 
     def values(self, table: schemas.Table, columns: Sequence[str]) -> pa.Table:
         """Return columns of a per-frame table in the order of the frames, null for frames without a row of it."""
-        rows = self._read(table, columns)
+        if table is schemas.CURATION and self.decisions:
+            rows = self.view.lazy(table.name).select(*schemas.FRAME_KEY, *columns).collect().to_arrow()
+        else:
+            rows = self._read(table, columns)
         place = places(self.keys, rows)
         n = len(self.keys)
         rows = rows.select(list(columns))
@@ -290,6 +293,22 @@ class FrameTable:
         parts = [part for part in parts if part.num_rows]
         empty = pa.schema([table.arrow_schema.field(name) for name in names]).empty_table()
         return pa.concat_tables(parts) if parts else empty
+
+    def batches(self, table: schemas.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the rows of a per-frame table that are shown, as `_read` has them, in parts that fit into memory."""
+        names = [*schemas.FRAME_KEY, *columns]
+        if self._selection.rules.get(table.written_by):
+            yield self._read(table, columns)
+            return
+        of_key: dict[str, set[str]] = {}
+        for stream, key in self._selection.keys.get(table.written_by, {}).items():
+            of_key.setdefault(key, set()).add(stream)
+        snapshot = self._store.open(table)
+        if snapshot.n_rows:
+            for key, streams in sorted(of_key.items()):
+                for batch in snapshot.batches(names, key, frozenset(streams)):
+                    if batch.num_rows:
+                        yield pa.Table.from_batches([batch])
 
     def _objects(self) -> ObjectCounts:
         n = len(self.keys)

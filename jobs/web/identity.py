@@ -61,9 +61,11 @@ def set_cookie(response: Response, settings: Settings, token: str) -> None:
     )
 
 
-def clear_cookie(response: Response, settings: Settings) -> None:
-    """Have a browser forget its session."""
-    response.delete_cookie(cookie_name(settings), path="/", secure=settings.is_https, httponly=True, samesite="lax")
+def clear_cookie(response: Response, settings: Settings, name: str | None = None) -> None:
+    """Have a browser forget its session, or another cookie of ours."""
+    response.delete_cookie(
+        name or cookie_name(settings), path="/", secure=settings.is_https, httponly=True, samesite="lax"
+    )
 
 
 # Functions that only return something are async, so that no thread is taken for them.

@@ -22,10 +22,10 @@ from jobs.web.assembly import add_routes, new_app
 from jobs.web.guard import App, Receive, Scope, Send
 from jobs.web.pages import PAGES
 from jobs.web.problems import of_failure
-from jobs.web.routes import accounts, health, projects, session
+from jobs.web.routes import accounts, health, oidc, projects, session
 from jobs.web.settings import Settings
 
-_ROUTES = (health, session, accounts, projects)
+_ROUTES = (health, session, oidc, accounts, projects)
 _OF_API = "/api/"
 
 

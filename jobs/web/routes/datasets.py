@@ -132,7 +132,9 @@ def download_export(project: str, job_id: str, request: Request) -> Any:
         raise GoneError(f"the file of export {job_id} was deleted; export again")
     file = tasks.exported_file(workspace.root, job_id)
     name = f"{project}-{job_id}.zip"
-    return FileResponse(file, media_type="application/zip", filename=name, headers={"cache-control": "private"})
+    return FileResponse(
+        file, media_type="application/zip", filename=name, headers={"cache-control": "private, no-cache"}
+    )
 
 
 @router.delete("/exports/{job_id}", name="delete_export", status_code=204)
@@ -148,6 +150,8 @@ def delete_export(project: str, job_id: str, request: Request) -> None:
 
 
 def _submitted(request: Request, project: str, options: TaskOptions, priority: int) -> dict[str, str]:
+    # Selections, releases and exports have all that people have approved until now.
+    request.app.state.reviews.publish(project)
     return {"job_id": tasks.submit(workspace_of(request, project), options, priority)}
 
 

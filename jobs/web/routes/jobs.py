@@ -160,6 +160,9 @@ def replay(project: str, job_id: str, body: ReplayFrom, who: Me, request: Reques
     workspace = workspace_of(request, project)
     require_job(workspace, job_id)
     asked = job_control.replay(workspace, job_id, body.start, body.settings, body.promote)
+    if not who.is_admin and body.settings:
+        unchanged = job_control.replay(workspace, job_id, body.start)
+        submissions.refuse_services(asked.loaded.config, unchanged.loaded.config)
     return {"job_id": queue.enqueue(asked)}
 
 
@@ -184,6 +187,7 @@ def add_job(project: str, body: NewRun, who: Me, request: Request) -> Any:
     """Put a run into the queue, after all checks that need no work."""
     workspace = workspace_of(request, project)
     submissions.check(workspace, body.options, who.is_admin)
+    request.app.state.reviews.publish(project)
     return {"job_id": queue.submit(str(workspace.root), body.options, body.priority)}
 
 

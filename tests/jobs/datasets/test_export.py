@@ -172,7 +172,7 @@ def test_a_changed_image_stops_the_export_and_leaves_no_files(tmp_path: Path, en
 def test_an_earlier_export_is_replaced_and_nothing_else_is(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, _ = exported
     export(workspace, ExportRequest("coco", place(tmp_path / "out")))
-    export(workspace, ExportRequest("jsonl", place(tmp_path / "out")))
+    export(workspace, ExportRequest("jsonl", place(tmp_path / "out"), overwrite=True))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["frames_default.jsonl", "manifest.json"]
     mine = tmp_path / "mine"
     mine.mkdir()
@@ -361,6 +361,8 @@ def test_a_dataset_of_another_release_or_workspace_is_not_replaced(
     with pytest.raises(UserError, match=r"holds a dataset of release v1; .* replace it with --overwrite"):
         export(workspace, ExportRequest("jsonl", out))
     export(workspace, ExportRequest("jsonl", out, overwrite=True))
+    with pytest.raises(UserError, match="holds a dataset of no release"):
+        export(workspace, ExportRequest("jsonl", out, release="v1"))
     other = Workspace.at(tmp_path / "tables")
     go(other, write_noise_stream(tmp_path / "cam", range(3)))
     with pytest.raises(UserError, match="holds a dataset of another workspace"):

@@ -59,8 +59,8 @@ def annotated(root: Path, name: str = "street") -> Workspace:
     labels = root / "labels.json"
     categories = [{"id": number, "name": category} for category, number in numbers.items()]
     labels.write_text(json.dumps({"images": images, "annotations": found, "categories": categories}), encoding="utf-8")
-    told = ("--format", "coco", "--name", "rough", "--as", "suggestion", "--workspace", str(workspace.root))
-    winnow("labels", "import", str(labels), *told)
+    options = ("--format", "coco", "--name", "rough", "--as", "suggestion", "--workspace", str(workspace.root))
+    winnow("labels", "import", str(labels), *options)
     return workspace
 
 

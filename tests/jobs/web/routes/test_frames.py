@@ -115,7 +115,8 @@ def test_a_frame_in_a_list_has_the_values_of_the_tables(
         "SELECT stream_id, frame_idx, content_hash[:16] AS h, width, height, keep, reasons, n_objects, t_ns "
         "FROM curated ORDER BY 1, 2",
     )
-    ours = [{k: v for k, v in frame.items() if k != "t"} for frame in frames]
+    assert [frame["row"] for frame in frames] == list(range(242))
+    ours = [{k: v for k, v in frame.items() if k not in {"t", "row"}} for frame in frames]
     assert ours == [{k: v for k, v in row.items() if k != "t_ns"} for row in rows]
     timed = [frame["t"] for frame in frames if frame["stream_id"] == "timed"]
     assert (timed[0], timed[14], timed[15]) == (

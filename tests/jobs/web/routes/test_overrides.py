@@ -66,6 +66,10 @@ def test_pages_show_what_was_decided_at_once(site: Server, own: Workspace, revie
         ({"flag": "by_hand"}, "list_contains(flags, 'by_hand')"),
         ({"keep": "kept"}, "keep"),
         ({"reason": "dark"}, "list_contains(reasons, 'dark')"),
+        (
+            {"where": "list_contains(flags, 'by_hand') OR luma_mean < 5"},
+            "list_contains(flags, 'by_hand') OR luma_mean < 5",
+        ),
         ({"where": "NOT keep AND stream_id = 'cam'"}, "NOT keep AND stream_id = 'cam'"),
     ):
         rows = site.get("frames", reviewer, limit=1000, **query).json()["frames"]

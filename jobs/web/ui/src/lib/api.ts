@@ -102,6 +102,25 @@ export const put = <T>(path: string, body: unknown): Promise<T> => request<T>('P
 export const patch = <T>(path: string, body: unknown): Promise<T> => request<T>('PATCH', path, { body });
 export const remove = <T = void>(path: string): Promise<T> => request<T>('DELETE', path);
 
+/** An object and the bytes after it, as the map of frames is sent: its length, the object, columns. */
+export async function getBinary<T>(path: string, query: Query, signal: AbortSignal): Promise<{ head: T; bytes: ArrayBuffer; at: number }> {
+  let answer: Response;
+  try {
+    answer = await fetch(address(path, query), { credentials: 'same-origin', signal });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new Problem(0, 'no answer', ['the server does not answer; is `winnow serve` running?']);
+  }
+  if (!answer.ok) {
+    if (answer.status === 401) onSignedOut();
+    throw problemOf(answer.status, await answer.json().catch(() => null), answer.headers.get('retry-after'));
+  }
+  const bytes = await answer.arrayBuffer();
+  const length = new DataView(bytes).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length))) as T;
+  return { head, bytes, at: 4 + length };
+}
+
 /** The lines to show of anything that was thrown. */
 export function linesOf(error: unknown): readonly string[] {
   if (error instanceof Problem) return error.lines;

@@ -7,7 +7,7 @@ import type { FrameName } from './types';
 export const KINDS = ['stream', 'keep', 'reason', 'flag', 'category', 'hour', 'scene', 'caption', 'group', 'reviewed'] as const;
 export type Kind = (typeof KINDS)[number];
 
-export type Filters = Record<Kind, string[]> & Record<'where' | 'score' | 'sort', string>;
+export type Filters = Record<Kind, string[]> & Record<'where' | 'score' | 'area' | 'sort', string>;
 
 export const SORTS: readonly { value: string; label: string }[] = [
   { value: '', label: 'stream and number' },
@@ -23,7 +23,7 @@ export const SORTS: readonly { value: string; label: string }[] = [
 
 export function filtersOf(query: URLSearchParams): Filters {
   const kinds = Object.fromEntries(KINDS.map((name) => [name, query.getAll(name).filter((each) => each !== '')]));
-  const single = Object.fromEntries(['where', 'score', 'sort'].map((name) => [name, query.get(name) ?? '']));
+  const single = Object.fromEntries(['where', 'score', 'area', 'sort'].map((name) => [name, query.get(name) ?? '']));
   return { ...kinds, ...single } as Filters;
 }
 
@@ -35,7 +35,7 @@ export const toggled = (chosen: readonly string[], value: string): string[] =>
   chosen.includes(value) ? chosen.filter((each) => each !== value) : [...chosen, value];
 
 export const NO_FILTERS: Record<string, null> = Object.fromEntries(
-  [...KINDS, 'where', 'score', 'frame'].map((name) => [name, null]),
+  [...KINDS, 'where', 'score', 'area', 'frame'].map((name) => [name, null]),
 );
 
 /** The frame that an address names as NUMBER@STREAM; a stream's name may hold any characters. */

@@ -8,7 +8,7 @@ export interface Place {
   query: URLSearchParams;
 }
 
-const ALONE = new Set(['enter', 'sign-in', 'invite', 'account', 'admin']);
+const ALONE = new Set(['enter', 'sign-in', 'invite', 'oidc', 'account', 'admin']);
 
 /** What an address means. Pages of a project are at /p/PROJECT/PAGE/REST, the others at /PAGE/REST. */
 export function parse(path: string, search = ''): Place {
@@ -33,7 +33,7 @@ function decoded(part: string): string {
 /** The address of a page of a project. */
 export function inProject(project: string, page: string, rest = '', query: Record<string, string> = {}): string {
   const text = new URLSearchParams(query).toString();
-  const tail = rest ? `/${encodeURIComponent(rest)}` : '';
+  const tail = rest ? `/${rest.split('/').map(encodeURIComponent).join('/')}` : '';
   return `/p/${encodeURIComponent(project)}/${page}${tail}${text ? `?${text}` : ''}`;
 }
 

@@ -26,6 +26,11 @@ export const PAGES: readonly Page[] = [
     load: () => import('../pages/Frames.svelte'),
   },
   {
+    name: 'map', label: 'Map', letter: 'p', ofProject: true, forAdmins: false,
+    icon: 'M3.5 4.5h.01M6 11h.01M9 3h.01M12.5 6h.01M8 7.5h.01M11 12.5h.01M4 8h.01M12.5 9.5h.01M2 14h12M2 2v12',
+    load: () => import('../pages/FrameMap.svelte'),
+  },
+  {
     name: 'review', label: 'Review', letter: 'r', ofProject: true, forAdmins: false,
     icon: 'M2 2.5h12v8H8l-3 3v-3H2zM5.5 6.5l2 2 3.5-4',
     load: () => import('../pages/Review.svelte'),
