@@ -1,4 +1,4 @@
-"""The editor of the pages next to an SVG scene and to Konva, in a browser without a GPU: `python -m tests.bench.editor`.
+"""The editor of the pages next to an SVG scene and to Konva, without a GPU: `python -m tests.bench.editor`.
 
 Prints one table: milliseconds at the 50th and the 95th percentile from what is done to the next frame of the screen,
 which is never less than that takes to come; and, for canvases, how long script and rasterising keep a processor busy.
