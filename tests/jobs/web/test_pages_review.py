@@ -78,7 +78,7 @@ def test_two_hundred_boxes_are_reviewed_by_keyboard(server: ServerProcess, brows
 
         expect(page.get_by_text(f"1 to {DESK} of {DESK} frames")).to_be_visible()
         press("Enter")
-        seen = set()
+        seen: set[str] = set()
         for _ in range(DESK):
             page.wait_for_function(_ANOTHER, arg=sorted(seen))
             frame = re.search(r"frame=(\d+)%40desk", page.url)

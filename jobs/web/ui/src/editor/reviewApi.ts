@@ -51,7 +51,7 @@ export interface CategoryChange {
   change_id: string;
   kind: string;
   category: string;
-  into: string | null;
+  value: string | null;
   user: string | null;
   at: string;
   undone: boolean;
@@ -86,7 +86,10 @@ export interface Figures {
     user: string; frames: number; objects_added: number; objects_changed: number; objects_deleted: number;
     median_s: number | null; submitted: number; returned: number; approved: number; agreement: number | null;
   }[];
-  categories: { category: string; kept: number; corrected: number; deleted: number; added: number; precision: number | null }[];
+  categories: { category: string; kept: number; corrected: number; deleted: number; added: number; precision: number | null;
+    /** How often people overruled the model, in ten equal parts of its scores. */
+    by_score: { low: number; kept: number; overruled: number }[];
+  }[];
 }
 
 export interface Settings {
