@@ -115,11 +115,11 @@ def serve(
         insecure_http=insecure_http,
         oidc=provider,
         has_pages=not no_pages,
+        has_gateway=with_gateway,
         recovers=recover,
     )
     release_soon()
     from jobs.storage.workspace import Workspace
-    from jobs.web.own_gateways import OwnGateways
     from jobs.web.serve import new_entrance
     from jobs.web.serve import serve as run
 
@@ -131,22 +131,15 @@ def serve(
         # What runs jobs can begin with nothing: the first one is submitted on the page.
         new.create()
         typer.echo(f"made the workspace {new.root}")
-    gateways = OwnGateways(settings, lambda problem: typer.echo(problem, err=True)) if with_gateway else None
 
     def announce(found: Address) -> None:
-        if gateways is not None:
-            gateways.start()
         typer.echo(f"serving at {found.url}; Ctrl-C stops it")
         if found.entrance is not None:
             typer.echo(f"sign in within a minute, once: {found.entrance}")
         if open_browser and found.entrance is not None:
             _open(found.entrance)
 
-    try:
-        run(settings, announce)
-    finally:
-        if gateways is not None:
-            gateways.stop()
+    run(settings, announce)
 
 
 def _open(address: str) -> None:

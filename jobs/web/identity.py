@@ -152,7 +152,7 @@ def check(database: Database, who: Identity, rule: RouteRule, project: str | Non
             raise ForbiddenError("this is for people who are signed in, not for keys")
         if rule.scope not in who.key.scopes:
             raise ForbiddenError(f"the key has no scope {rule.scope!r}")
-        if who.key.project is not None and project != who.key.project:
+        if who.key.project is not None and project != who.key.project and not rule.is_narrowed:
             raise ForbiddenError(f"the key is for project {who.key.project} alone")
     if rule.needs == "person":
         return

@@ -17,10 +17,15 @@ Needs = Literal["nobody", "person", "server-admin"] | Role
 
 @dataclass(frozen=True)
 class RouteRule:
-    """Who may use a route, and the scope of keys that reach it (None for none)."""
+    """Who may use a route, and the scope of keys that reach it (None for none).
+
+    A key for one project reaches routes of that project, and those which answer it with nothing of others: these are
+    `is_narrowed`.
+    """
 
     needs: Needs
     scope: Scope | None = None
+    is_narrowed: bool = False
 
 
 RULES: dict[str, RouteRule] = {
@@ -36,7 +41,7 @@ RULES: dict[str, RouteRule] = {
     "accept_invitation": RouteRule("nobody"),
     "metrics": RouteRule("server-admin", "metrics"),
     "sign_out": RouteRule("person"),
-    "me": RouteRule("person", "read"),
+    "me": RouteRule("person", "read", is_narrowed=True),
     "change_me": RouteRule("person"),
     "list_sessions": RouteRule("person"),
     "end_session": RouteRule("person"),
@@ -53,8 +58,8 @@ RULES: dict[str, RouteRule] = {
     "add_invitation": RouteRule("server-admin"),
     "revoke_invitation": RouteRule("server-admin", "admin"),
     "list_audit": RouteRule("server-admin", "admin"),
-    "events": RouteRule("person", "read"),
-    "list_projects": RouteRule("person", "read"),
+    "events": RouteRule("person", "read", is_narrowed=True),
+    "list_projects": RouteRule("person", "read", is_narrowed=True),
     "add_project": RouteRule("server-admin", "admin"),
     "list_members": RouteRule("admin", "admin"),
     "put_member": RouteRule("admin", "admin"),
@@ -75,9 +80,11 @@ RULES: dict[str, RouteRule] = {
     "put_overrides": RouteRule("reviewer", "review"),
     "list_jobs": RouteRule("viewer", "read"),
     "get_job": RouteRule("viewer", "read"),
+    "seen_image": RouteRule("viewer", "read"),
     "get_journal": RouteRule("viewer", "read"),
     "list_runs": RouteRule("viewer", "read"),
     "diff_runs": RouteRule("viewer", "read"),
+    "diff_run_frames": RouteRule("viewer", "read"),
     "list_schedules": RouteRule("viewer", "read"),
     "list_selections": RouteRule("viewer", "read"),
     "list_releases": RouteRule("viewer", "read"),

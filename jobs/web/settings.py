@@ -29,6 +29,7 @@ class Settings:
     people use, where it is not the one that is listened at. `trusted_proxy`: networks whose `X-Forwarded-*` headers are
     believed. `database`: URL of a PostgreSQL database; None for SQLite below what is served. `oidc`: the provider that
     people may sign in with. `recovers`: whether an app database that has lost edits takes them over from the tables.
+    `has_gateway`: whether to keep a gateway running for each project.
     """
 
     workspace: str | None = None
@@ -43,6 +44,7 @@ class Settings:
     database: str | None = None
     oidc: OidcSettings | None = None
     has_pages: bool = True
+    has_gateway: bool = False
     recovers: bool = False
 
     @property

@@ -198,7 +198,7 @@ def about(who: Identity, request: Request, database: Database) -> dict[str, Any]
         "projects": [
             {"project": name, "role": "admin" if who.is_admin else roles[name]}
             for name in names
-            if who.is_admin or name in roles
+            if (who.is_admin or name in roles) and (who.key is None or who.key.project in {None, name})
         ],
         "loopback": settings_of(request).is_loopback,
         "version": version(),
