@@ -39,13 +39,16 @@ _BY_SUBJECT = {
     # Of the pages in jobs/web/ui, which are no modules.
     "test_pages_accounts",
     "test_pages_datasets",
+    "test_pages_frames",
     "test_pages_jobs",
     "test_pages_oidc",
     "test_pages_new_run",
+    "test_pages_rights",
     "test_pages_runs",
     "test_pages_project",
     "test_pages_review",
     "test_pages_thresholds",
+    "test_full_disk",
     "test_planted_secrets",
     "test_server_kills",
 }
