@@ -44,7 +44,7 @@ def _sql(place: Workspace, query: str) -> list[dict[str, Any]]:
 
 
 def _tiles(page: Page, name: str | None = None) -> Locator:
-    return page.get_by_role("listbox", name="Frames").get_by_role("option", name=name)
+    return page.get_by_role("listbox", name="Frames").get_by_role("option", name=name, exact=name is not None)
 
 
 def _frames(page: Page) -> None:
