@@ -42,9 +42,11 @@ _BY_SUBJECT = {
     "test_pages_jobs",
     "test_pages_oidc",
     "test_pages_new_run",
+    "test_pages_rights",
     "test_pages_runs",
     "test_pages_project",
     "test_pages_thresholds",
+    "test_full_disk",
     "test_planted_secrets",
     "test_server_kills",
 }
