@@ -83,6 +83,8 @@ class ExportRequest:
     max_leak: float | None = None
     strict: bool = False
     overwrite: bool = False
+    sealed: frozenset[str] = frozenset()
+    is_trial: bool = False
 
 
 _PIXELS: Mapping[MediaMode, str] = {"copy": "as displayed", "link": "as stored", "none": "as stored"}
@@ -157,13 +159,20 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         objects, facts["classes"] = with_classes(objects, request.classes)
     if divided:
         facts["split_report"] = _split_report(view, rows, objects, divided, request)
+    if request.sealed:
+        sealed = pc.is_in(rows["split"], pa.array(sorted(request.sealed)))
+        facts["sealed"] = _counts(rows.filter(sealed)["split"])
+        rows = rows.filter(pc.invert(sealed))
+        objects = objects_of(view, rows, request.min_score) if objects is not None else None
+        if objects is not None and request.classes:
+            objects, _ = with_classes(objects, request.classes)
     media = request.media or kind.media
     below = kind.of_one_stream if len(pc.unique(rows["stream_id"])) == 1 else ("split", "stream")
     rows = named(rows, media, kind.images, _images(view, rows, store.root), below)
     with staged(request.out) as temporary:
         facts["exif"] = {"turned": bring(rows, media, temporary), "pixels": _PIXELS[media]}
         public = rows.drop_columns(["source", "expected"])
-        splits = list(request.split) or [_DEFAULT_SPLIT]
+        splits = [name for name in request.split if name not in request.sealed] or [_DEFAULT_SPLIT]
         files: Iterable[tuple[str, bytes]] = kind.files(public, splits, objects).items()
         if kind.packed:
             files = shards(public, splits, objects, lambda name: (temporary / name).read_bytes())
@@ -180,7 +189,7 @@ def export(workspace: Workspace, request: ExportRequest) -> dict[str, Any]:
         # Copying images takes time, in which other files may have appeared there.
         if taken := [*_taken(request), *_edits(request)]:
             raise UserError(taken)
-        if divided and request.release:
+        if divided and request.release and not request.is_trial:
             record(store, request.release, request.seed, divided.frames)
         put_in_place(temporary, request.out, MANIFEST)
     return manifest
@@ -359,11 +368,10 @@ def _manifest(
     rows: pa.Table,
     hashes: Mapping[str, str],
 ) -> dict[str, Any]:
-    counts = pc.value_counts(rows["split"]).to_pylist()
     run = snapshot_spec.find_run(store, request.run)["job_id"] if request.run else None
     return {
         "format": request.format,
-        "frames": {c["values"]: c["counts"] for c in counts},
+        "frames": _counts(rows["split"]),
         "source": {"workspace": _identity(store), "release": request.release, "run": run, **chosen.manifest()},
         "where": request.where,
         "all": request.everything,
@@ -374,6 +382,10 @@ def _manifest(
         "files": dict(sorted(hashes.items())),
         "content": _content_digest(rows),
     }
+
+
+def _counts(splits: pa.ChunkedArray) -> dict[str, int]:
+    return {each["values"]: each["counts"] for each in pc.value_counts(splits).to_pylist()}
 
 
 def _selection(view: View, n_chosen: int, request: ExportRequest) -> dict[str, Any] | None:

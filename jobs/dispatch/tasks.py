@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow.compute as pc
 
 import schemas
-from jobs.core.errors import RunStopped, UserError, one_line
+from jobs.core.errors import JobStateError, RunStopped, UserError, one_line
 from jobs.core.naming import new_job_id
 from jobs.datasets import release
 from jobs.datasets.export import export
 from jobs.datasets.frame_sampling import select
 from jobs.dispatch import control_token
-from jobs.dispatch.job_queue import QueuedJob
+from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.task_options import (
     ExportOptions,
     ReleaseOptions,
@@ -35,6 +35,7 @@ from jobs.storage.path_interface import TEMPORARY
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.training.options import TRAININGS, TrainOptions
 
 _FOLDER = "exports"
 
@@ -71,7 +72,13 @@ def run(workspace: Workspace, job: QueuedJob, listener: ProgressListener | None 
     try:
         journal.write("run_started", at_ns=started_ns, data={"profile": kind, "stages": [kind]})
         journal.write("stage_started", stage=kind)
-        result = _result(workspace, job.job_id, options)
+        if isinstance(options, TrainOptions):
+            from jobs.training.train_release import TrainJob
+            from jobs.training.train_release import run as train
+
+            result = train(TrainJob(workspace, job.job_id, claim, journal, listener), options)
+        else:
+            result = _result(workspace, job.job_id, options)
         claim.check()
         seconds = round((time.time_ns() - started_ns) / 1e9, 6)
         journal.write("stage_done", stage=kind, rows=result.get("frames"), seconds=seconds, data=result)
@@ -93,6 +100,20 @@ def run(workspace: Workspace, job: QueuedJob, listener: ProgressListener | None 
     return result
 
 
+def run_here(workspace: Workspace, job_id: str, listener: ProgressListener) -> dict[str, Any]:
+    """Run a job of the queue in this process, as a gateway would; empty where it was paused or cancelled meanwhile.
+
+    Raises `JobStateError` for one that a gateway has taken, or that is over.
+    """
+    queue = JobQueue(workspace.require().root)
+    job = next((job for job in queue.live() if job.job_id == job_id), None)
+    if job is None or not job.is_due(time.time_ns()) or not queue.claim(job):
+        state = "over" if job is None else job.state.state
+        raise JobStateError(f"job {job_id} is {state}, expected one that waits; `winnow job watch {job_id}` follows it")
+    job = next(job for job in JobQueue(workspace.root).live() if job.job_id == job_id)
+    return run(workspace, job, listener)
+
+
 def exported_file(root: Place, job_id: str) -> Path:
     """Return where the export of a job of the workspace at `root` is, or will be."""
     folder = (root / _FOLDER).on_disk()
@@ -100,7 +121,9 @@ def exported_file(root: Place, job_id: str) -> Path:
     return folder / f"{job_id}.zip"
 
 
-def _result(workspace: Workspace, job_id: str, options: TaskOptions) -> dict[str, Any]:
+def _result(
+    workspace: Workspace, job_id: str, options: SelectOptions | ReleaseOptions | ExportOptions
+) -> dict[str, Any]:
     if isinstance(options, SelectOptions):
         found = select(workspace, options.request())
         return {"name": options.name, "frames": found["chosen"], "of": found["of"]}
@@ -159,3 +182,5 @@ def _forget(workspace: Workspace, job_id: str) -> None:
     """Delete what a job that was cancelled has made."""
     if (workspace.root / _FOLDER).on_disk() is not None:
         exported_file(workspace.root, job_id).unlink(missing_ok=True)
+    if (folder := (workspace.root / TRAININGS / job_id).on_disk()) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
