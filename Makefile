@@ -24,7 +24,7 @@ WITH_NODE = if $(BIN)/python $(PAGES) has-node; then with=$(BIN)/python; else wi
 	test -x $$with || $(UV) venv --quiet --python $(PYTHON) .venv-node; \
 	$(UV) pip sync --quiet --python $$with --require-hashes jobs/web/ui/requirements-node.txt; fi; $$with $(PAGES)
 
-.PHONY: gpu sam2 help setup core demo ui ui-test test test-fast compiled check docs golden format faults soak bench bench-gpu evidence notebooks pins clean
+.PHONY: gpu sam2 help setup core demo demo-ui ui ui-test test test-fast compiled check docs golden format faults soak bench bench-gpu evidence notebooks pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,13 @@ sam2: setup ## Install SAM 2 as its makers publish it
 
 demo: core ## Run the main job on an embedded sample
 	$(BIN)/winnow demo
+
+# It takes any free port, and so is in nobody's way.
+demo-ui: core ui ## Run the demo, and show it in a browser, with a gateway for further jobs; Ctrl-C ends both
+	@test -e $(VENV)/.all || $(UV) pip install --quiet --python $(BIN)/python --constraint requirements-all.txt \
+		--no-build-isolation --editable '.[serve]'
+	$(BIN)/winnow demo
+	@$(BIN)/winnow serve --workspace winnow-demo/tables --port 0 --with-gateway --open
 
 ui: $(BIN)/python ## Build the pages of `winnow serve`
 	$(WITH_NODE) build

@@ -32,7 +32,7 @@ from transforms.models.propagate import PropagateParams
 from transforms.models.segment import SegmentParams
 from transforms.models.track import TrackParams
 
-_RULED = tuple(spec.name for spec in STAGES if spec.model and not spec.model.like and not spec.model.rule)
+RULED_STAGES = tuple(spec.name for spec in STAGES if spec.model and not spec.model.like and not spec.model.rule)
 """The stages whose frames a rule may choose."""
 
 
@@ -158,8 +158,8 @@ class PipelineConfig:
     def _wrong_rule(self, stage: str) -> list[str]:
         """Return what is wrong with the rule of a stage, by itself."""
         text = self.when[stage]
-        if stage not in _RULED:
-            return [f"when.{stage}: {_why_no_rule(stage)}; rules are for {', '.join(_RULED)}"]
+        if stage not in RULED_STAGES:
+            return [f"when.{stage}: {_why_no_rule(stage)}; rules are for {', '.join(RULED_STAGES)}"]
         if text is None:
             return []
         try:
@@ -186,7 +186,7 @@ class PipelineConfig:
 def _why_no_rule(stage: str) -> str:
     spec = SPECS.get(stage)
     if spec is None:
-        return f"there is no such stage{nearest(stage, _RULED)}"
+        return f"there is no such stage{nearest(stage, RULED_STAGES)}"
     if spec.model:
         return f"{stage} processes the frames {f'of {spec.model.like}' if spec.model.like else 'that are routed to it'}"
     reads = spec.kind == "pixels"

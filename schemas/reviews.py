@@ -149,6 +149,31 @@ REVIEWS = Table(
             "ns since 1970",
         ),
         Column("note", pa.string(), "Note of the reviewer.", nullable=True),
+        Column(
+            "event_seq",
+            pa.int64(),
+            "Number in `review_events` of the approval in the browser; null for what came from a file.",
+            nullable=True,
+            low=1,
+        ),
+    ),
+)
+
+OVERRIDES = Table(
+    "overrides",
+    "Frames that somebody kept or dropped by hand, which is the last word on them; `curation` shows the verdicts with "
+    "it, `curation_all` without.",
+    key=FRAME_KEY,
+    columns=(
+        STREAM_ID,
+        FRAME_IDX,
+        Column(
+            "content_hash", pa.string(), "Content of the frame that was decided about; not valid for other content."
+        ),
+        Column("decision", pa.string(), "`keep` or `drop`."),
+        Column("author", pa.string(), "Who decided."),
+        Column("decided_ns", pa.int64(), "When it was decided.", "ns since 1970"),
+        Column("note", pa.string(), "Why, in the words of the author.", nullable=True),
     ),
 )
 

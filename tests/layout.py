@@ -38,7 +38,10 @@ _BY_SUBJECT = {
     "test_tracking",
     # Of the pages in jobs/web/ui, which are no modules.
     "test_pages_accounts",
+    "test_pages_datasets",
     "test_pages_jobs",
+    "test_pages_new_run",
+    "test_pages_runs",
     "test_pages_project",
     "test_pages_thresholds",
 }

@@ -61,11 +61,17 @@ def server_process(place: Path, *options: str, pages: bool = False) -> Iterator[
     assert process.stdout is not None
     try:
         first = process.stdout.readline()
+        if first.startswith("made the workspace "):
+            first = process.stdout.readline()
         assert first.startswith("serving at "), (first, process.communicate(timeout=PATIENCE_S))
         url = first.removeprefix("serving at ").partition(";")[0]
         second = process.stdout.readline() if url.startswith("http://127.0.0.1") else ""
         yield ServerProcess(place, process, url, second.rpartition("#")[2].strip() or None)
     finally:
+        if "--with-gateway" in options and process.poll() is None:
+            # The gateway ends with a server that is stopped, and outlives one that is killed.
+            process.send_signal(2)
+            ended(process)
         process.kill()
         process.communicate()
 

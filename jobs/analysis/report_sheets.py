@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from transforms.curate.curation import REASONS
+from jobs.views.overridden_verdicts import ALL_REASONS
 from transforms.frames.frame_image import picture_of, thumbnail_of
 from transforms.frames.image import CorruptImageError
 from transforms.frames.overlay import outlined
@@ -45,7 +45,7 @@ def by_verdict(frames: pl.DataFrame, readers: ThreadPoolExecutor) -> Iterator[Sh
     kept = frames.filter("keep")
     if kept.height:
         yield Sheet("kept", kept.height, _thumbs(spread(kept, _PER_SHEET), readers))
-    for reason in REASONS:
+    for reason in ALL_REASONS:
         found = frames.filter(pl.col("reasons").list.contains(reason))
         if found.height:
             yield Sheet(reason, found.height, _thumbs(spread(found, _PER_SHEET), readers))

@@ -32,7 +32,8 @@ def summary_lines(
     lines = [_read_line(record)]
     if any(schemas.CURATION in stage.spec.tables for stage in record.stages):
         view = View.of(workspace, None if is_current else record.job_id)
-        lines += [_verdict_line(record, view), *stream_verdicts(view, record.streams, record.config)]
+        lines += [_verdict_line(record, view), *_missing_evidence(record)]
+        lines += stream_verdicts(view, record.streams, record.config)
     left = frames_outcome.left_over if (frames_outcome := record.outcome_of(schemas.FRAMES)) else 0
     if limit is not None and left:
         lines.append(f"{many(left, 'frame')} left for later runs, as --limit {limit} asked")
@@ -86,14 +87,37 @@ def _read_line(record: RunRecord) -> str:
     line = "nothing to read: every frame was measured before"
     if counts.get("frames_read"):
         rate = f", {record.frames_per_second:,.0f} frames/s" if record.frames_per_second else ""
-        line = f"read {many(counts['frames_read'], 'frame')}, decoded {counts['frames_decoded']:,}{rate}"
+        line = f"{_read(counts)}{rate}"
     return f"{line}; {record.seconds:.1f} s in all, run {record.job_id}"
+
+
+def _read(counts: Mapping[str, int]) -> str:
+    """Say how many frames were read and decoded; those before the edges of blocks are read for both of their blocks."""
+    read, decoded = counts["frames_read"], counts["frames_decoded"]
+    visited = counts.get("frames_visited", read)
+    again = f", {read - visited:,} of them twice" if read > visited else ""
+    return f"read {many(min(read, visited), 'frame')}{again}, decoded {min(decoded, visited):,}"
 
 
 def _verdict_line(record: RunRecord, view: View) -> str:
     found = verdicts(view, record.streams)
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in found.reasons.items()) or "none"
     return f"kept {found.kept:,} of {found.frames:,} frames; dropped, some for several reasons: {dropped}"
+
+
+def _missing_evidence(record: RunRecord) -> Iterator[str]:
+    """Say which stages the verdicts take into account in runs that have them, and this one has not."""
+    for stage in record.stages:
+        if schemas.CURATION not in stage.spec.tables:
+            continue
+        there = {above.name for above in stage.upstream}
+        missing = [read.stage for read in stage.spec.reads if read.if_there and read.stage not in there]
+        if missing:
+            added = " ".join(f"--add-stage {name}" for name in missing)
+            yield (
+                f"judged without the stages {' and '.join(missing)}, which this run does not have: frames that they "
+                f"would drop are kept; {added} adds them"
+            )
 
 
 def _stream_lines(record: RunRecord, streams: list[dict[str, Any]]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from conf import PipelineConfig
+from jobs.views.overridden_verdicts import ALL_REASONS
 from jobs.views.view import View
 from schemas import FRAME_KEY
 from transforms.curate.curation import MEASURES, REASONS, Reason
@@ -27,13 +28,13 @@ def stream_verdicts(view: View, streams: Sequence[str], config: PipelineConfig) 
     counts the others. A single stream of which there is nothing to say has no line: the sums of the run say it.
     """
     rows = view.lazy("curation").filter(pl.col("stream_id").is_in(list(streams)))
-    reasons = [pl.col("reasons").list.contains(reason).sum().alias(reason) for reason in REASONS]
+    reasons = [pl.col("reasons").list.contains(reason).sum().alias(reason) for reason in ALL_REASONS]
     soft = pl.col("flags").list.contains(_SOFT).sum().alias(_SOFT)
     counts = rows.group_by("stream_id").agg(pl.len().alias("n"), pl.col("keep").sum().alias("kept"), *reasons, soft)
     found = counts.with_columns(share=pl.col("kept") / pl.col("n")).sort("share", "stream_id").collect()
     lines: list[str] = []
     for row in found.head(_MAX_STREAMS).iter_rows(named=True):
-        dropped = ", ".join(f"{row[reason]:,} {reason}" for reason in REASONS if row[reason]) or "none"
+        dropped = ", ".join(f"{row[reason]:,} {reason}" for reason in ALL_REASONS if row[reason]) or "none"
         stream = row["stream_id"]
         why = [
             line

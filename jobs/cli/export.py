@@ -113,7 +113,8 @@ def export(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace a dataset of another release or workspace, and files that were edited."
+            "--overwrite",
+            help="Replace a dataset of another release or workspace, or in another format, and files that were edited.",
         ),
     ] = False,
     as_json: JsonOption = False,

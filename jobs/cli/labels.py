@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,6 +54,15 @@ def import_(
             "the sizes in the dataset.",
         ),
     ] = "auto",
+    reviewed: Annotated[
+        Path | None,
+        typer.Option(
+            "--reviewed",
+            help="File with the names of the images that were reviewed, one a line: their labels are ground truth, "
+            "those of all others are suggestions.",
+            metavar="FILE",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the result, and write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -81,13 +91,14 @@ def import_(
         skip_unsupported,
         dry_run,
         exif,
+        reviewed,
     )
     found = import_labels(Workspace.at(workspace), request)
     if as_json:
         print_json(found)
         return
     ways = ", ".join(f"{n:,} by {way}" for way, n in found["matched"].items() if n)
-    console.print(f"{found['frames']:,} frames with {found['objects']:,} objects, as {found['role']}; matched: {ways}")
+    console.print(f"{found['frames']:,} frames with {found['objects']:,} objects, as {_role(found)}; matched: {ways}")
     console.print(f"{found['added']:,} objects added, {found['removed']:,} removed, {found['unchanged']:,} unchanged")
     if found["reviewed_by_people"]:
         console.print(f"{found['reviewed_by_people']:,} of the frames were reviewed by a person, whose decisions stay")
@@ -95,6 +106,13 @@ def import_(
         console.print(f"{found['not_matched']:,} images are no frames of the workspace, and are left out")
     for text in found["notes"]:
         console.print(text, markup=False)
+
+
+def _role(found: Mapping[str, Any]) -> str:
+    rest = found["frames"] - found["ground_truth"]
+    if not rest or not found["ground_truth"]:
+        return str(found["role"])
+    return f"ground truth ({found['ground_truth']:,} frames) and suggestions ({rest:,})"
 
 
 @app.command("list")

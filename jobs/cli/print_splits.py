@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jobs.cli.show import out, print_table
@@ -22,6 +22,8 @@ def print_split_report(report: Mapping[str, Any]) -> None:
     if left := report["left_out"]:
         reasons = ", ".join(f"{n:,} {_LEFT_OUT[reason]}" for reason, n in left.items())
         out.print(f"left out so that splits do not leak: {reasons}")
+    for text in _crossing(report["tracks_in_several"]):
+        out.print(text)
     if given := report["given_by_release"]:
         out.print("in their splits for good: " + ", ".join(f"{n:,} since release {name}" for name, n in given.items()))
     if unsearched := report["duplicates_unknown"]:
@@ -61,6 +63,17 @@ def _ways(streams: Mapping[str, Mapping[str, str]]) -> list[str]:
         lengths += [f"{way['guard']} apart"] if "guard" in way else []
         named.setdefault((way["by"], *lengths), []).append(stream)
     return [f"split by {', '.join(way)}: {_some(names)}" for way, names in named.items()]
+
+
+def _crossing(tracks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line on the tracks that are in several splits, if there are any."""
+    if tracks:
+        named = [f"{each['stream_id']} {each['track_id']} (on {each['frames']:,} frames)" for each in tracks]
+        yield (
+            f"in several splits: {len(tracks):,} tracks, {_some(named)}; they last so long, or are on so many frames "
+            "that are in their splits for good, that no division without them leaves enough frames. What may help: "
+            "validation frames of another stream, or a longer recording"
+        )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ _GROUPS = (
     "job",
     "release",
     "review",
+    "overrides",
     "labels",
     "evaluate",
     "profiles",

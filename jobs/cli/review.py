@@ -9,7 +9,7 @@ import typer
 
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WhereOption, WorkspaceOption
-from jobs.core.choices import MediaMode, ReviewedFrames, ReviewFormat
+from jobs.core.choices import LabelledPixels, MediaMode, ReviewedFrames, ReviewFormat
 from transforms.formats.reviewing.annotator_policy import Policy
 
 app = Commands(help="Let people review annotations in an annotation tool.")
@@ -128,6 +128,14 @@ def import_(
             help="Import the rest of a file with shapes of other kinds, and list what is left out.",
         ),
     ] = False,
+    exif: Annotated[
+        LabelledPixels,
+        typer.Option(
+            "--exif",
+            help="Which pixels of images that EXIF turns the objects are of: as displayed, which is what was sent, or "
+            "as stored; `auto` goes by the sizes in the file and by where the objects were.",
+        ),
+    ] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the result, and write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -156,6 +164,7 @@ def import_(
         reviewed,
         listed,
         skip_unsupported,
+        exif,
     )
     imported = import_file(Workspace.at(workspace), request)
     if as_json:

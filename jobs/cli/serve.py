@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from jobs.cli.options import WorkspaceOption
 if TYPE_CHECKING:
     from jobs.web.serve import Address
     from jobs.web.settings import Settings
+
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
 RootOption = Annotated[
     Path | None,
@@ -63,9 +66,16 @@ def serve(
     ] = False,
     database: DatabaseOption = None,
     no_pages: Annotated[bool, typer.Option("--no-pages", help="Serve the API alone.")] = False,
+    with_gateway: Annotated[
+        bool, typer.Option("--with-gateway", help="Also run queued jobs, by a gateway of each project, until it ends.")
+    ] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser that is signed in.")] = False,
     address: Annotated[
         bool, typer.Option("--address", help="Print a new one-time address of the server that runs, and end.")
+    ] = False,
+    recover: Annotated[
+        bool,
+        typer.Option("--recover", help="Take reviews over from the tables that the app database, of a backup, lacks."),
     ] = False,
 ) -> None:
     """Serve a workspace, or a folder of them, to browsers and programs.
@@ -77,6 +87,8 @@ def serve(
     """
     from dataclasses import replace
 
+    from jobs.core.memory import release_soon
+
     settings = replace(
         settings_of(workspace, root, database),
         host=host,
@@ -87,9 +99,11 @@ def serve(
         tls_key=tls_key,
         insecure_http=insecure_http,
         has_pages=not no_pages,
+        recovers=recover,
     )
-    # Before Arrow is loaded: its own allocators keep twice what the columns of a large workspace take.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    release_soon()
+    from jobs.storage.workspace import Workspace
+    from jobs.web.own_gateways import OwnGateways
     from jobs.web.serve import new_entrance
     from jobs.web.serve import serve as run
 
@@ -97,13 +111,34 @@ def serve(
         typer.echo(new_entrance(settings))
         return
 
+    if with_gateway and settings.workspace is not None and not (new := Workspace.at(settings.workspace)).exists:
+        # What runs jobs can begin with nothing: the first one is submitted on the page.
+        new.create()
+        typer.echo(f"made the workspace {new.root}")
+    gateways = OwnGateways(settings, lambda problem: typer.echo(problem, err=True)) if with_gateway else None
+
     def announce(found: Address) -> None:
+        if gateways is not None:
+            gateways.start()
         typer.echo(f"serving at {found.url}; Ctrl-C stops it")
         if found.entrance is not None:
             typer.echo(f"sign in within a minute, once: {found.entrance}")
         if open_browser and found.entrance is not None:
-            import webbrowser
+            _open(found.entrance)
 
-            webbrowser.open(found.entrance)
+    try:
+        run(settings, announce)
+    finally:
+        if gateways is not None:
+            gateways.stop()
 
-    run(settings, announce)
+
+def _open(address: str) -> None:
+    """Open a browser with windows where there is one; one of the terminal would take the terminal."""
+    import webbrowser
+    from threading import Thread
+
+    has_windows = sys.platform in {"darwin", "win32"} or any(os.environ.get(name) for name in _SCREENS)
+    if has_windows:
+        # Some browsers take a while to answer, in which the server would not.
+        Thread(target=webbrowser.open, args=(address,), daemon=True).start()

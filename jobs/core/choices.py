@@ -23,7 +23,7 @@ SubmitTo = Literal["queue", "ray"]
 """Who runs a job that is submitted."""
 
 ExportFormat = Literal["coco", "yolo", "yolo-segment", "yolo-obb", "voc", "jsonl", "parquet", "webdataset", "datumaro"]
-"""What a dataset is written as; what each writes is in `jobs.datasets.export.FORMATS`."""
+"""What a dataset is written as; what each writes is in `jobs.datasets.export_formats.FORMATS`."""
 
 SplitBy = Literal["auto", "time", "track", "scene", "stream", "group"]
 """What stays together in one split of a dataset; `auto` chooses for each stream."""

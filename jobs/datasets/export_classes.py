@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,6 +15,7 @@ from jobs.storage.paths import Place
 from transforms.formats.exports.objects import Objects
 
 _SHOWN = 5
+_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class ClassChoice:
 
     `only`: classes whose objects are exported, empty for all. `renamed`: categories by the class that they become, in
     which several may come together. `order`: all classes in the order of their numbers; empty for that of `only`, or
-    else of the workspace. Names in `only` and `order` are those after renaming.
+    else of the workspace. Names in `only` are those before or after renaming, in `order` those after it.
     """
 
     only: tuple[str, ...] = ()
@@ -42,6 +43,8 @@ def with_classes(objects: Objects, choice: ClassChoice) -> tuple[Objects, dict[s
     """
     after = {name: choice.renamed.get(name, name) for name in objects.categories}
     named = tuple(dict.fromkeys(after.values()))
+    only = (name if name in named else after.get(name, name) for name in choice.only)
+    choice = replace(choice, only=tuple(dict.fromkeys(only)))
     classes = choice.order or choice.only or named
     counts = dict.fromkeys(named, 0)
     rows = pl.DataFrame(objects.rows)
@@ -86,7 +89,8 @@ def _problems(choice: ClassChoice, categories: Sequence[str], counts: Mapping[st
 
 def _nearest(name: str, known: Sequence[str]) -> str:
     near = get_close_matches(name, known, 1) or [each for each in known if each.casefold() == name.casefold()]
-    return f"; the nearest is {near[0]!r}" if near else f"; there are: {', '.join(known) or 'none'}"
+    more = f" and {len(known) - _LISTED:,} more" if len(known) > _LISTED else ""
+    return f"; the nearest is {near[0]!r}" if near else f"; there are: {', '.join(known[:_LISTED]) or 'none'}{more}"
 
 
 def names_of(option: str, text: str | None) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from blake3 import blake3
 
 from jobs.datasets.atomic_publish import BROKEN_OFF
@@ -67,20 +68,36 @@ def _edited(out: Place, written: Mapping[str, object]) -> Iterator[str]:
             yield name
 
 
-def other_dataset(out: Place, workspace: str | None, release: str | None) -> str | None:
-    """Return of what another dataset in a folder is: of another workspace, or of another release; None for no other.
+def other_dataset(out: Place, workspace: str | None, release: str | None, format_: str) -> str | None:
+    """Return which other dataset a folder has: of another workspace or release, or in another format; None for none.
 
-    `workspace` is the first run of the one that is exported, `release` its release.
+    `workspace` is the first run of the one that is exported, `release` its release, `format_` the format.
     """
     try:
-        source = json.loads((out / MANIFEST).read())["source"]
-        found, of = source.get("workspace"), source["release"]
+        manifest = json.loads((out / MANIFEST).read())
+        found, of = manifest["source"].get("workspace"), manifest["source"]["release"]
+        written = manifest["format"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if found != workspace:
-        return "another workspace"
-    return f"release {of}" if of and of != release else None
+        return "of another workspace"
+    if of != release:
+        return f"of release {of}" if of else "of no release"
+    return f"in format {written}" if written != format_ else None
 
 
 def _lines(file: Place) -> list[str]:
     return file.read().decode(errors="replace").split("\n")
+
+
+def split_counts(splits: pa.ChunkedArray) -> dict[str, int]:
+    """Return the number of frames in each split."""
+    return {each["values"]: each["counts"] for each in pc.value_counts(splits).to_pylist()}
+
+
+def content_digest(rows: pa.Table) -> str:
+    """Return a hash of the images in each split: datasets with equal hashes contain the same data."""
+    hasher = blake3()
+    for split, content in zip(rows["split"].to_pylist(), rows["content_hash"].to_pylist(), strict=True):
+        hasher.update(f"{split}:{content}\n".encode())
+    return hasher.hexdigest()

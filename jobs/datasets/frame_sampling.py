@@ -130,6 +130,15 @@ def selections(workspace: Workspace) -> list[dict[str, Any]]:
     return grouped.sort("created_ns", "selection").collect().to_dicts()
 
 
+def delete_selection(store: Store, name: str) -> None:
+    """Delete a selection; releases keep theirs, and exports of it stay. Raises `UserError` for an unknown one."""
+    known = set(store.read(schemas.SELECTIONS, ("selection",))["selection"].to_pylist())
+    if name not in known:
+        raise UserError(f"there is no selection {name!r}; there are: {', '.join(sorted(known)) or 'none yet'}")
+    keys = pa.table({"selection": pa.array([name], pa.string())})
+    store.upsert(schemas.SELECTIONS, schemas.SELECTIONS.empty(), "selection-delete", Drop(keys=keys))
+
+
 def _check(request: SelectRequest) -> None:
     problems = []
     if wrong := wrong_with("selection", request.name):

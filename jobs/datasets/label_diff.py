@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -15,12 +15,22 @@ SAME_OBJECT = 0.5
 """Intersection over union of boxes from which on two objects without a common id are taken for one."""
 _SAME_BOX = 0.999
 _EDGES = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
-_COUNTS = ("before", "after", "added", "removed", "relabelled", "moved", "reviewed")
+CHANGES = ("added", "removed", "relabelled", "moved", "reviewed")
+"""What can become of an object between two views."""
+_COUNTS = ("before", "after", *CHANGES)
+
+
+class MatchedObjects(NamedTuple):
+    """Objects of two views: pairs that are the same one, those that are in the first alone, and in the second."""
+
+    both: pl.DataFrame
+    gone: pl.DataFrame
+    fresh: pl.DataFrame
 
 
 def label_difference(before: View, after: View) -> dict[str, Any]:
     """Return the result of `compare` for two views, and the frames reviewed since, by person, as `reviewed_frames`."""
-    return compare(_objects(before), _objects(after)) | {"reviewed_frames": reviewed_frames(after, before)}
+    return compare(objects(before), objects(after)) | {"reviewed_frames": reviewed_frames(after, before)}
 
 
 def compare(old: pl.DataFrame, new: pl.DataFrame) -> dict[str, Any]:
@@ -35,34 +45,45 @@ def compare(old: pl.DataFrame, new: pl.DataFrame) -> dict[str, Any]:
     None. An object is the same one if it has the same id, or else if it is nearly where one without a counterpart was:
     the pair with the largest intersection over union first, at least 0.5.
     """
-    both = pl.concat([_by_id(old, new), _by_place(old, new)])
-    gone = old.join(both, on="annotation_id", how="anti")
-    fresh = new.join(both.select(annotation_id="new_id"), on="annotation_id", how="anti")
-    relabelled = both.filter(pl.col("category") != pl.col("new_category"))
-    moved = both.filter(pl.col("iou") < _SAME_BOX)
-    by_hand = [
-        both.filter(~pl.col("by_hand"), pl.col("new_by_hand")).select(category="new_category"),
-        fresh.filter("by_hand").select("category"),
-    ]
-    counted = {
-        "before": old,
-        "after": new,
-        "added": fresh,
-        "removed": gone,
-        "relabelled": relabelled.select(category="new_category"),
-        "moved": moved.select(category="new_category"),
-        "reviewed": pl.concat(by_hand),
-    }
+    found = _matched(old, new)
+    changes = object_changes(old, new, found)
     classes: dict[str, dict[str, int]] = {}
-    for what, rows in counted.items():
+    counted = [(what, rows.select("category")) for what, rows in (("before", old), ("after", new))]
+    counted += [(what, changes.filter(pl.col("change") == what).select("category")) for what in CHANGES]
+    for what, rows in counted:
         for category, n in rows.group_by("category").len().iter_rows():
             classes.setdefault(category, dict.fromkeys(_COUNTS, 0))[what] = n
-    changes = relabelled.group_by("category", "new_category").len().sort("category", "new_category")
+    relabelled = changes.filter(pl.col("change") == "relabelled")
+    named = relabelled.group_by("category_before", "category").len().sort("category_before", "category")
     return {
         "classes": dict(sorted(classes.items())),
-        "relabelled": {f"{a} → {b}": n for a, b, n in changes.iter_rows()},
-        "moved_iou": moved["iou"].median(),
+        "relabelled": {f"{a} → {b}": n for a, b, n in named.iter_rows()},
+        "moved_iou": found.both.filter(pl.col("iou") < _SAME_BOX)["iou"].median(),
     }
+
+
+def object_changes(old: pl.DataFrame, new: pl.DataFrame, matched: MatchedObjects | None = None) -> pl.DataFrame:
+    """Return a row for each change of an object, in the terms of `compare`, in order of frames.
+
+    `change` is one of `CHANGES`; `before_id` and `after_id` are the ids of the object before and after, null where it
+    was not there; `category` is its class after the change, or the one that it had, and `category_before` the latter.
+    """
+    found = matched or _matched(old, new)
+    pairs = found.both.rename({"category": "category_before", "new_category": "category"})
+    pairs = pairs.rename({"annotation_id": "before_id", "new_id": "after_id"})
+    none = pl.lit(None, pl.String)
+    gone = found.gone.with_columns(before_id="annotation_id", after_id=none, category_before="category")
+    fresh = found.fresh.with_columns(before_id=none, after_id="annotation_id", category_before=none)
+    rows = {
+        "added": [fresh],
+        "removed": [gone],
+        "relabelled": [pairs.filter(pl.col("category") != pl.col("category_before"))],
+        "moved": [pairs.filter(pl.col("iou") < _SAME_BOX)],
+        "reviewed": [pairs.filter(~pl.col("by_hand"), pl.col("new_by_hand")), fresh.filter("by_hand")],
+    }
+    columns = [*FRAME_KEY, "before_id", "after_id", "category", "category_before"]
+    parts = [part.select(pl.lit(what).alias("change"), *columns) for what in CHANGES for part in rows[what]]
+    return pl.concat(parts).sort(*FRAME_KEY, "change", "before_id", "after_id")
 
 
 def reviewed_frames(view: View, before: View | None = None) -> dict[str, int]:
@@ -82,10 +103,18 @@ def class_counts(view: View) -> dict[str, int]:
     return dict(found.group_by("category").len().sort("category").collect().iter_rows())
 
 
-def _objects(view: View) -> pl.DataFrame:
+def objects(view: View) -> pl.DataFrame:
+    """Return the objects of a view as `compare` takes them."""
     rows = view.lazy(final_objects.NAME).select("annotation_id", *FRAME_KEY, "category", *_EDGES, "decision")
     by_hand = pl.col("decision").is_in(final_objects.HUMAN).fill_null(False)
     return rows.with_columns(by_hand=by_hand).drop("decision").collect()
+
+
+def _matched(old: pl.DataFrame, new: pl.DataFrame) -> MatchedObjects:
+    both = pl.concat([_by_id(old, new), _by_place(old, new)])
+    gone = old.join(both, on="annotation_id", how="anti")
+    fresh = new.join(both.select(annotation_id="new_id"), on="annotation_id", how="anti")
+    return MatchedObjects(both, gone, fresh)
 
 
 def _by_id(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
@@ -124,5 +153,5 @@ def _pairs(rows: pl.DataFrame) -> pl.DataFrame:
     areas = pl.col("bbox_w") * pl.col("bbox_h") + pl.col("new_bbox_w") * pl.col("new_bbox_h")
     equal = pl.all_horizontal(pl.col(name) == pl.col(f"new_{name}") for name in _EDGES)
     iou = pl.when(equal).then(1.0).otherwise(common / (areas - common))
-    columns = ("annotation_id", "new_id", "category", "new_category", "by_hand", "new_by_hand")
+    columns = (*FRAME_KEY, "annotation_id", "new_id", "category", "new_category", "by_hand", "new_by_hand")
     return rows.select(*columns, iou.cast(pl.Float64).alias("iou"))

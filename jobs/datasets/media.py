@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import groupby
 from pathlib import Path
+from threading import Lock
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
@@ -23,6 +25,7 @@ from transforms.io import object_store
 
 _SHOWN = 3
 _READERS = 4
+_REPORT_S = 0.5
 
 Level = Literal["split", "stream"]
 """What images are put into folders by."""
@@ -82,8 +85,37 @@ def _encoded(names: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(found, names.type)])
 
 
-def bring(rows: pa.Table, media: MediaMode, folder: Path) -> int:
+class _Counter:
+    """Counts images that threads are through with, until somebody says that it is over."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self._n = 0
+        self._lock = Lock()
+
+    def counted(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """Yield items, and count each when the next one is requested."""
+        for item in items:
+            if self.is_over:
+                return
+            yield item
+            with self._lock:
+                self._n += 1
+
+    def new(self) -> int:
+        """Return how many were counted since the last call."""
+        with self._lock:
+            found, self._n = self._n, 0
+        return found
+
+
+def bring(
+    rows: pa.Table, media: MediaMode, folder: Path, on_images_done: Callable[[int], None] = lambda _: None
+) -> int:
     """Copy or link the images after verifying their content, and return how many of them EXIF turns.
+
+    `on_images_done` is called about twice a second with the number of images since its last call; what it raises ends
+    the copying.
 
     Boxes are those of images as displayed. So copies are stored as they are displayed, without an orientation, and
     every reader has the pixels that the boxes are of; links are as they are. Raises `RunFailedError` for images that
@@ -97,13 +129,29 @@ def bring(rows: pa.Table, media: MediaMode, folder: Path) -> int:
     items = [_Item(*values) for values in zip(*columns, strict=True)]
 
     turned: list[str] = []
+    counter = _Counter()
 
     def bring_some(some: Sequence[_Item]) -> list[str]:
         clip = FrameName.parse(some[0].source)
-        return list(_extract(clip.path, some, folder) if clip else _copy_or_link(some, media, folder, turned))
+        items = counter.counted(some)
+        return list(_extract(clip.path, items, folder) if clip else _copy_or_link(items, media, folder, turned))
 
-    with ThreadPoolExecutor(_READERS) as readers:
-        wrong = [text for texts in readers.map(bring_some, _portions(items)) for text in texts]
+    readers = ThreadPoolExecutor(_READERS)
+    try:
+        begun = [readers.submit(bring_some, some) for some in _portions(items)]
+        wrong = []
+        reported_s = time.monotonic()
+        for portion in begun:
+            while not portion.done() or time.monotonic() - reported_s >= _REPORT_S:
+                wait([portion], max(0.0, reported_s + _REPORT_S - time.monotonic()))
+                if time.monotonic() - reported_s >= _REPORT_S:
+                    reported_s = time.monotonic()
+                    on_images_done(counter.new())
+            wrong += portion.result()
+        on_images_done(counter.new())
+    finally:
+        counter.is_over = True
+        readers.shutdown(cancel_futures=True)
     if wrong:
         more = [f"… and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         text = f"{len(wrong)} images differ from the tables; restore them, or run their streams again:"
@@ -122,7 +170,7 @@ def _portions(items: Sequence[_Item]) -> Iterator[list[_Item]]:
         yield list(some)
 
 
-def _copy_or_link(items: Sequence[_Item], media: MediaMode, folder: Path, turned: list[str]) -> Iterator[str]:
+def _copy_or_link(items: Iterable[_Item], media: MediaMode, folder: Path, turned: list[str]) -> Iterator[str]:
     """Copy or link files; yield a message for each problem, and add those that EXIF turns to `turned`."""
     for source, name, expected in items:
         try:
@@ -144,7 +192,7 @@ def _copy_or_link(items: Sequence[_Item], media: MediaMode, folder: Path, turned
             yield f"{source}: {error}"
 
 
-def _extract(path: str, items: Sequence[_Item], folder: Path) -> Iterator[str]:
+def _extract(path: str, items: Iterable[_Item], folder: Path) -> Iterator[str]:
     """Write frames of a clip as JPEG; yield a message for each problem."""
     try:
         with Clip(path) as clip:

@@ -116,7 +116,7 @@ class ReleaseDiff:
 def difference(before: View, after: View) -> ReleaseDiff:
     """Compare the frames and verdicts of two views."""
     key = schemas.FRAME_KEY
-    old, new = (_verdicts(view) for view in (before, after))
+    old, new = (verdicts_of(view) for view in (before, after))
     both = old.join(new, on=key, suffix="_new")
     dropped = both.filter(pl.col("keep") & ~pl.col("keep_new"))
     reasons = dropped.explode("reasons_new").group_by("reasons_new").len().sort("reasons_new")
@@ -132,6 +132,7 @@ def difference(before: View, after: View) -> ReleaseDiff:
     )
 
 
-def _verdicts(view: View) -> pl.DataFrame:
+def verdicts_of(view: View) -> pl.DataFrame:
+    """Return the frames of a view with their content hashes, and whether they are kept, and why not."""
     columns = [*schemas.FRAME_KEY, "content_hash", "keep", "reasons"]
     return view.lazy("curated").select(columns).with_columns(pl.col("keep").fill_null(False)).collect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import pyarrow as pa
@@ -18,8 +18,9 @@ from jobs.datasets.split_units import BY_TIME, BY_TRACK, Division, divisions, tr
 from jobs.views import final_objects
 from jobs.views.view import View
 from schemas import FRAME_KEY
-from transforms.curate.splits import assign_blocks, assign_splits
+from transforms.curate.splits import assign_splits, block_places, splits_at
 from transforms.curate.time_blocks import LEAST_GUARD_STEPS, Length, default_block, left_out_at_borders
+from transforms.curate.track_blocks import joined_by_tracks, tracks_to_cut
 
 _IMAGE_KEY = [*FRAME_KEY, "content_hash"]
 _APART = pl.col("split_by").is_in([BY_TIME, BY_TRACK])
@@ -61,12 +62,14 @@ class Splits:
     `frames`: one row per frame of the export, in its order, with the key, `content_hash`, `group_id`, `split` (null for
     one that is left out), `left_out` (why), `release` (by whose export it was given first, or null) and `split_by`.
     `lengths`: for streams that are divided by time their block and guard. `unsearched`: streams in which no stage has
-    searched for duplicates.
+    searched for duplicates. `crossing`: tracks that are in several splits of a stream that is divided by time, with
+    `stream_id`, `track_id` and `frames`, the longest first.
     """
 
     frames: pl.DataFrame
     lengths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unsearched: tuple[str, ...] = ()
+    crossing: tuple[Mapping[str, Any], ...] = ()
 
     def description(self, release: str | None) -> dict[str, Any]:
         """Return how the frames were divided, as plain values that do not change when the export is repeated.
@@ -82,6 +85,7 @@ class Splits:
             "left_out": dict(left.iter_rows()),
             "given_by_release": dict(given.iter_rows()),
             "duplicates_unknown": list(self.unsearched),
+            "tracks_in_several": [dict(each) for each in self.crossing],
         }
 
 
@@ -114,14 +118,15 @@ def divide(view: View, rows: pa.Table, request: SplitRequest, given: pl.DataFram
     by = _ways(view, everyone, request)
     frames = frames.with_columns(split_by=pl.col("stream_id").replace_strict(by, return_dtype=pl.String))
     frames, lengths = _in_blocks(frames, everyone, request)
+    frames = _with_block_splits(view, frames, everyone, request)
     frames = _with_keys(view, frames, by, request)
     frames = _assigned(frames, request)
     frames = _with_given(frames, given)
     frames = _without_duplicates(frames, request)
-    frames = _apart(view, frames, request)
+    frames, crossing = _apart(view, frames, request)
     found = frames.select(*_IMAGE_KEY, "group_id", "key", "split", "left_out", "release", "split_by")
     _refuse_empty(found, request)
-    return Splits(found.drop("key"), lengths, unsearched)
+    return Splits(found.drop("key"), lengths, unsearched, crossing)
 
 
 def _check_lengths(request: SplitRequest) -> None:
@@ -177,9 +182,7 @@ def _in_blocks(
 
     The last two are null unless it is divided by time. The lengths are returned as texts, by stream.
     """
-    given = request.block or request.guard
-    unit = given.unit if given else "frames"
-    position = (pl.col("time_ns") / 1e9 if unit == "seconds" else pl.col("frame_idx")).cast(pl.Float64)
+    unit, position = _unit(request), _position(request)
     frames = frames.with_columns(position=position)
     mine = frames.filter(_APART)
     if timeless := sorted(mine.filter(pl.col("position").is_null())["stream_id"].unique().to_list()):
@@ -213,12 +216,22 @@ def _in_blocks(
     return frames, lengths
 
 
+def _unit(request: SplitRequest) -> Literal["frames", "seconds"]:
+    given = request.block or request.guard
+    return given.unit if given else "frames"
+
+
+def _position(request: SplitRequest) -> pl.Expr:
+    """Return where a frame is in its stream, in the unit in which blocks and guards are given."""
+    return (pl.col("time_ns") / 1e9 if _unit(request) == "seconds" else pl.col("frame_idx")).cast(pl.Float64)
+
+
 def _with_keys(view: View, frames: pl.DataFrame, by: Mapping[str, Division], request: SplitRequest) -> pl.DataFrame:
     """Add the column `key`, which is equal for frames that stay together."""
     in_blocks = frames.filter(pl.col("split_by") == BY_TIME)
     on_tracks = frames.filter(pl.col("split_by") == BY_TRACK)
     in_units = frames.filter(~_APART)
-    parts = [in_blocks.select(*FRAME_KEY, key=pl.concat_str("stream_id", pl.lit(" block "), "block"))]
+    parts = [in_blocks.select(*FRAME_KEY, key=pl.concat_str("stream_id", pl.lit(" block "), "unit"))]
     if on_tracks.height:
         parts.append(on_tracks.select(FRAME_KEY).with_columns(key=track_keys(view, on_tracks)))
     if in_units.height:
@@ -229,15 +242,41 @@ def _with_keys(view: View, frames: pl.DataFrame, by: Mapping[str, Division], req
     return frames.join(pl.concat(parts), on=FRAME_KEY, how="left", maintain_order="left")
 
 
+def _with_block_splits(view: View, frames: pl.DataFrame, everyone: pl.DataFrame, request: SplitRequest) -> pl.DataFrame:
+    """Add `unit`, the first of the blocks that long tracks join to that of a frame, and `by_block`, its split.
+
+    Both are null unless the stream is divided by time. They follow from all frames of the view, so that they do not
+    depend on which of them are exported.
+    """
+    lengths = frames.drop_nulls("block_length").group_by("stream_id").agg(pl.col("block_length").first())
+    if not lengths.height:
+        return frames.with_columns(unit=pl.lit(None, pl.Int64), by_block=pl.lit(None, pl.String))
+    there = everyone.join(lengths, on="stream_id").with_columns(position=_position(request))
+    there = there.with_columns(block=(pl.col("position") / pl.col("block_length")).floor().cast(pl.Int64))
+    blocks = there.group_by("stream_id", "block").agg(frames=pl.len()).sort("stream_id", "block")
+    columns = blocks.to_arrow()
+    places = block_places(columns["stream_id"].cast(pa.string()), columns["block"].to_numpy(), request.seed)
+    splits = pl.Series(splits_at(places, request.fractions))
+    blocks = blocks.with_columns(place=pl.Series(places), split=splits)
+    seen = view.lazy(final_objects.NAME).drop_nulls("track_id").select(*FRAME_KEY, "track_id").unique().collect()
+    at = pl.col("position")
+    spans = seen.join(there, on=FRAME_KEY).group_by("stream_id", "track_id")
+    tracks = spans.agg(
+        first=pl.col("block").min(),
+        last=pl.col("block").max(),
+        frames=pl.len(),
+        is_long=at.max() - at.min() > pl.col("block_length").first(),
+    )
+    joined = joined_by_tracks(blocks, tracks.filter("is_long").drop("track_id", "is_long"), request.fractions)
+    found = joined.select("stream_id", "block", "unit", by_block="split")
+    return frames.join(found, on=["stream_id", "block"], how="left", maintain_order="left")
+
+
 def _assigned(frames: pl.DataFrame, request: SplitRequest) -> pl.DataFrame:
-    columns = frames.select("key", "stream_id", pl.col("block").fill_null(0)).to_arrow()
-    by_key = assign_splits(columns["key"].cast(pa.string()), request.fractions, request.seed)
-    numbers = columns["block"].to_numpy()
-    by_block = assign_blocks(columns["stream_id"].cast(pa.string()), numbers, request.fractions, request.seed)
+    by_key = assign_splits(frames.select("key").to_arrow()["key"].cast(pa.string()), request.fractions, request.seed)
     in_time = pl.col("split_by") == BY_TIME
-    found = frames.with_columns(by_key=pl.Series(by_key), by_block=pl.Series(by_block))
     chosen = pl.when(in_time).then("by_block").otherwise("by_key")
-    return found.with_columns(split=chosen).drop("by_key", "by_block")
+    return frames.with_columns(by_key=pl.Series(by_key)).with_columns(split=chosen).drop("by_key", "by_block")
 
 
 def _with_given(frames: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
@@ -274,29 +313,41 @@ def _without_duplicates(frames: pl.DataFrame, request: SplitRequest) -> pl.DataF
     return frames
 
 
-def _apart(view: View, frames: pl.DataFrame, request: SplitRequest) -> pl.DataFrame:
-    """Leave out frames near a border between splits, and those that share a track no longer than a block."""
+def _apart(
+    view: View, frames: pl.DataFrame, request: SplitRequest
+) -> tuple[pl.DataFrame, tuple[Mapping[str, Any], ...]]:
+    """Leave out frames near a border between splits, and those that share a track; also return tracks in several.
+
+    Tracks no longer than a block are in one split in any case, longer ones as far as enough frames are kept.
+    """
     there = frames.with_row_index("at").drop_nulls("split").with_columns(pl.col("at").cast(pl.Int64))
     if not there["guard"].count():
-        return frames
-    tracks = _short_tracks(view, there)
-    near, shared = left_out_at_borders(
-        there.select("stream_id", "position", "guard", "split", "given"), tracks, request.fractions
-    )
+        return frames, ()
+    tracks = _tracks_in_blocks(view, there)
+    rows = there.select("stream_id", "position", "guard", "split", "given")
+    cut = tracks_to_cut(rows, tracks.filter(~pl.col("is_short")), request.fractions)
+    wanted = tracks.filter(pl.col("is_short") | pl.col("track").is_in(cut))
+    near, shared = left_out_at_borders(rows, wanted.select("row", "track"), request.fractions)
     at = pl.int_range(pl.len(), dtype=pl.Int64)
     frames = _left_out(frames, at.is_in(there.filter(near)["at"].to_list()), "near_border")
-    return _left_out(frames, at.is_in(there.filter(shared)["at"].to_list()), "shared_track")
+    frames = _left_out(frames, at.is_in(there.filter(shared)["at"].to_list()), "shared_track")
+    kept = tracks.join(there.filter(~near & ~shared).select("at"), on="at")
+    both = kept.group_by("stream_id", "track_id").agg(frames=pl.len(), splits=pl.col("split").n_unique())
+    crossing = both.filter(pl.col("splits") > 1).drop("splits")
+    return frames, tuple(crossing.sort("frames", "stream_id", "track_id", descending=[True, False, False]).to_dicts())
 
 
-def _short_tracks(view: View, there: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of frames with each track that lasts no longer than a block: `row` and `track`."""
+def _tracks_in_blocks(view: View, there: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of frames of streams divided by time with each track on them, by position in `there` as `row`.
+
+    `track` is the track's name, `is_short` whether it lasts no longer than a block.
+    """
     objects = view.lazy(final_objects.NAME).drop_nulls("track_id").select(*FRAME_KEY, "track_id").unique().collect()
-    on_frames = there.select(*FRAME_KEY, "position", "block_length").with_row_index("row").drop_nulls("block_length")
-    seen = objects.join(on_frames, on=FRAME_KEY)
+    on_frames = there.with_row_index("row").drop_nulls("block_length")
+    seen = objects.join(on_frames.select("row", "at", *FRAME_KEY, "position", "block_length", "split"), on=FRAME_KEY)
     lasts = (pl.col("position").max() - pl.col("position").min()).over("stream_id", "track_id")
-    short = seen.filter(lasts <= pl.col("block_length"))
     track = pl.concat_str("stream_id", pl.lit(" "), pl.col("track_id").cast(pl.String))
-    return short.select(pl.col("row").cast(pl.Int64), track=track)
+    return seen.with_columns(pl.col("row").cast(pl.Int64), track=track, is_short=lasts <= pl.col("block_length"))
 
 
 def _left_out(frames: pl.DataFrame, which: pl.Expr, reason: str) -> pl.DataFrame:

@@ -80,6 +80,10 @@ def clear(workspace: Workspace, job_id: str) -> str:
     """Delete the records and rows of a job that is over, and return its id; see `job_requests.clear`."""
     job = find(workspace, job_id)
     job_requests.clear(job)
+    from jobs.dispatch import tasks
+
+    # Nobody could find the file of an export without its job.
+    tasks.forget(workspace.root, job.job_id)
     return job.job_id
 
 

@@ -167,5 +167,8 @@ def check(options: TaskOptions, place: Place) -> None:
             raise UserError("n and fraction: expected one of them")
     else:
         options.request(place)
+        # They become names of folders.
+        if wrong_names := [name for name in options.split if not name.isidentifier()]:
+            raise UserError(f"split: expected names of letters, digits and underscores, found {wrong_names[0]!r}")
         if options.split and abs(sum(options.split.values()) - 1) > 1e-6:
             raise UserError(f"split: expected fractions that add up to 1, found {sum(options.split.values()):g}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def run(workspace: Workspace, job: QueuedJob, listener: ProgressListener | None 
 
             result = train(TrainJob(workspace, job.job_id, claim, journal, listener), options)
         else:
-            result = _result(workspace, job.job_id, options)
+            result = _result(workspace, job.job_id, options, _Reporter(claim, journal))
         claim.check()
         seconds = round((time.time_ns() - started_ns) / 1e9, 6)
         journal.write("stage_done", stage=kind, rows=result.get("frames"), seconds=seconds, data=result)
@@ -89,7 +91,7 @@ def run(workspace: Workspace, job: QueuedJob, listener: ProgressListener | None 
         said = one_line(error) or type(error).__name__
         state = claim.release(state, {"error": said} if state == "failed" else None)
         if state == "cancelled":
-            _forget(workspace, job.job_id)
+            forget(workspace.root, job.job_id)
         word = state if state in {"paused", "cancelled", "failed"} else "paused"
         journal.write(f"run_{word}", error=said if state == "failed" else None)
         if not isinstance(error, RunStopped):
@@ -121,15 +123,60 @@ def exported_file(root: Place, job_id: str) -> Path:
     return folder / f"{job_id}.zip"
 
 
+def figures_of(root: Place, job_id: str) -> dict[str, Any] | None:
+    """Return the manifest of an export without its list of files, also after its file was deleted; None if unknown."""
+    try:
+        found = json.loads(_figures_file(root, job_id).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def forget(root: Place, job_id: str) -> None:
+    """Delete all that an export, or a training, has made or begun to make."""
+    if (root / _FOLDER).on_disk() is None:
+        return
+    file = exported_file(root, job_id)
+    for path in (file, _temporary(file), _figures_file(root, job_id)):
+        path.unlink(missing_ok=True)
+    for folder in (file.with_suffix(""), (root / TRAININGS / job_id).on_disk()):
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Reporter(SilentListener):
+    """Writes the progress of an export into its journal, and ends it where somebody requested that."""
+
+    def __init__(self, claim: JobClaim, journal: Journal) -> None:
+        self._claim = claim
+        self._journal = journal
+        self._stage = ""
+
+    def on_stage_started(self, what: str, total: int | None) -> None:
+        """Say how much there is to do."""
+        self._stage = what
+        self._journal.write("stage_started", stage=what, frames=total)
+
+    def on_frames_done(self, frames: int) -> None:
+        """Say what was done. Raises `RunStopped` where the job is to end."""
+        if frames:
+            self._journal.write("block_done", stage=self._stage, frames=frames)
+        self.check()
+
+    def check(self) -> None:
+        """Raise `RunStopped` where the job is to end."""
+        self._claim.check()
+
+
 def _result(
-    workspace: Workspace, job_id: str, options: SelectOptions | ReleaseOptions | ExportOptions
+    workspace: Workspace, job_id: str, options: SelectOptions | ReleaseOptions | ExportOptions, reporter: _Reporter
 ) -> dict[str, Any]:
     if isinstance(options, SelectOptions):
         found = select(workspace, options.request())
         return {"name": options.name, "frames": found["chosen"], "of": found["of"]}
     if isinstance(options, ReleaseOptions):
         return _release(workspace, job_id, options)
-    return _export(workspace, job_id, options)
+    return _export(workspace, job_id, options, reporter)
 
 
 def _release(workspace: Workspace, job_id: str, options: ReleaseOptions) -> dict[str, Any]:
@@ -143,15 +190,17 @@ def _release(workspace: Workspace, job_id: str, options: ReleaseOptions) -> dict
     return {"name": options.name}
 
 
-def _export(workspace: Workspace, job_id: str, options: ExportOptions) -> dict[str, Any]:
+def _export(workspace: Workspace, job_id: str, options: ExportOptions, reporter: _Reporter) -> dict[str, Any]:
     """Write the dataset next to its file, pack it, and delete the folder."""
     file = exported_file(workspace.root, job_id)
     file.parent.mkdir(parents=True, exist_ok=True)
     folder = workspace.root / _FOLDER / job_id
-    manifest = export(workspace, options.request(folder))
+    manifest = export(workspace, options.request(folder), reporter)
     at = folder.on_disk()
     assert at is not None
-    pack(at, file)
+    figures = {name: value for name, value in manifest.items() if name != "files"}
+    _figures_file(workspace.root, job_id).write_text(json.dumps(figures))
+    pack(at, file, reporter.check)
     shutil.rmtree(at)
     return {
         "frames": sum(manifest["frames"].values()),
@@ -162,12 +211,12 @@ def _export(workspace: Workspace, job_id: str, options: ExportOptions) -> dict[s
     }
 
 
-def pack(folder: Path, file: Path) -> None:
+def pack(folder: Path, file: Path, on_file: Callable[[], None] = lambda: None) -> None:
     """Write a folder as a zip file, whole or not at all: stored, since images do not get smaller, and without times.
 
-    The same folder gives the same bytes.
+    The same folder gives the same bytes. `on_file` is called after each file; what it raises ends the packing.
     """
-    temporary = file.with_name(f"{TEMPORARY}{file.name}")
+    temporary = _temporary(file)
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             info = zipfile.ZipInfo(path.relative_to(folder).as_posix())
@@ -175,12 +224,13 @@ def pack(folder: Path, file: Path) -> None:
             large = path.stat().st_size >= zipfile.ZIP64_LIMIT
             with packed.open(info, "w", force_zip64=large) as sink, path.open("rb") as source:
                 shutil.copyfileobj(source, sink, 1 << 20)
+            on_file()
     temporary.replace(file)
 
 
-def _forget(workspace: Workspace, job_id: str) -> None:
-    """Delete what a job that was cancelled has made."""
-    if (workspace.root / _FOLDER).on_disk() is not None:
-        exported_file(workspace.root, job_id).unlink(missing_ok=True)
-    if (folder := (workspace.root / TRAININGS / job_id).on_disk()) is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+def _temporary(file: Path) -> Path:
+    return file.with_name(f"{TEMPORARY}{file.name}")
+
+
+def _figures_file(root: Place, job_id: str) -> Path:
+    return exported_file(root, job_id).with_suffix(".json")

@@ -13,6 +13,7 @@ from jobs.core.errors import RunFailedError, one_line
 from jobs.core.stage import Stage
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
+from jobs.views import overridden_verdicts
 from schemas import FRAME_KEY
 
 
@@ -49,6 +50,14 @@ class Chooser:
             return pl.DataFrame(self._snapshot(table).read(columns, None, streams))
         stage = self._stages[table.written_by]
         rows = pl.DataFrame(self._snapshot(table).read(columns, stage.key, streams, span))
+        overrides = self._snapshot(schemas.OVERRIDES)
+        if table is schemas.CURATION and overrides.n_rows:
+            frames = self._stages[schemas.FRAMES.written_by]
+            shown = self._snapshot(schemas.FRAMES).read(overridden_verdicts.IMAGE, frames.key, streams, span)
+            by_hand = overridden_verdicts.valid(
+                pl.LazyFrame(pl.DataFrame(overrides.read())), pl.LazyFrame(pl.DataFrame(shown))
+            )
+            rows = overridden_verdicts.applied(rows.lazy(), by_hand).collect()
         chosen = self.chosen(stage, streams, span)
         return rows if chosen is None else rows.join(chosen, on=FRAME_KEY, how="semi")
 

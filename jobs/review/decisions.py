@@ -80,13 +80,15 @@ def record_decisions(
     origin: str,
     categories: Collection[str] = (),
     dry_run: bool = False,
+    of_server: bool = False,
 ) -> dict[str, int]:
     """Write the reviews of frames, all or nothing, and return what they were, in numbers.
 
     `rows` have the columns of `schemas.REVIEWS`; `frame_rows` makes them. Those of one frame belong together: one row
     `seen` and one row for each object on it. What a frame had before is replaced as a whole, so that an object without
     a row counts as never decided upon. `origin` says where a new category came from; `categories` are accepted in
-    addition to those that the workspace knows. With `dry_run` nothing is written to `reviews`.
+    addition to those that the workspace knows. With `dry_run` nothing is written to `reviews`. `of_server`: frames that
+    show another image now are left out and counted as `changed`, and a later review that a file brought is replaced.
 
     Recording the same rows twice changes nothing: a frame whose rows differ in nothing but `reviewed_ns` counts as
     `unchanged`, and one of which the table holds a later review as `older`; both are left as they are. The other counts
@@ -99,9 +101,12 @@ def record_decisions(
     view = View.of(workspace)
     table = _table(rows)
     frames = _by_image(table.to_pylist())
+    changed = _unknown_images(frames, view)
+    if of_server:
+        frames = {image: found for image, found in frames.items() if image not in changed}
     known = frozenset(categories_of(view)) | frozenset(categories)
     wrong = [problem for name in categories if (problem := wrong_with_category(name))]
-    if problems := [*wrong, *_row_problems(frames, known), *_unknown_images(frames, view)]:
+    if problems := [*wrong, *_row_problems(frames, known), *_said_of([] if of_server else changed)]:
         raise UserError(problems)
     earlier = _earlier(frames, view)
     counts = Counter(dict.fromkeys((*DECISIONS, "unchanged", "older"), 0))
@@ -110,7 +115,7 @@ def record_decisions(
         before = earlier.get(image, [])
         if _content(fresh) == _content(before):
             counts["unchanged"] += 1
-        elif before and _latest_ns(fresh) < _latest_ns(before):
+        elif before and _latest_ns(fresh) < _latest_ns(before) and not of_server:
             counts["older"] += 1
         else:
             written += fresh
@@ -122,7 +127,7 @@ def record_decisions(
         named = (row["category"] for row in written if row["category"] and row["decision"] != "reject")
         register(store, named, origin, _JOB)
         store.upsert(schemas.REVIEWS, kept, _JOB, Drop(keys=kept.select(list(IMAGE_KEY))))
-    return {"frames": len(frames), **counts}
+    return {"frames": len(frames), **counts, **({"changed": len(changed)} if of_server else {})}
 
 
 def _table(rows: Sequence[Row]) -> pa.Table:
@@ -156,14 +161,19 @@ def _row_problems(frames: Mapping[ImageKey, Sequence[Row]], known: Collection[st
                 yield f"{place}: category {row['category']!r} is not known; name it among the accepted categories"
 
 
-def _unknown_images(frames: Mapping[ImageKey, Sequence[Row]], view: View) -> Iterator[str]:
-    """Say which frames do not show the image that was reviewed."""
+def _unknown_images(frames: Mapping[ImageKey, Sequence[Row]], view: View) -> list[ImageKey]:
+    """Return the frames that do not show the image that was reviewed."""
     wanted = pl.LazyFrame(
         {name: [image[at] for image in frames] for at, name in enumerate(IMAGE_KEY)},
         schema={"stream_id": pl.String, "frame_idx": pl.Int64, "content_hash": pl.String},
     )
     there = view.lazy("frames").filter(pl.col("status") == "ok").select(IMAGE_KEY)
-    for stream, number, content in wanted.join(there, on=list(IMAGE_KEY), how="anti").collect().rows():
+    missing = wanted.join(there, on=list(IMAGE_KEY), how="anti").collect().rows()
+    return [(stream, number, content) for stream, number, content in missing]
+
+
+def _said_of(changed: Iterable[ImageKey]) -> Iterator[str]:
+    for stream, number, content in changed:
         yield f"frame {stream} {number}: it does not show image {content[:16]} now; review it again"
 
 
@@ -180,5 +190,5 @@ def _latest_ns(rows: Sequence[Row]) -> int:
 
 def _content(rows: Sequence[Row]) -> list[str]:
     """Return what rows say except for when, sorted, in the precision of the table."""
-    table = pa.Table.from_pylist(list(rows), schemas.REVIEWS.arrow_schema).drop_columns(["reviewed_ns"])
+    table = pa.Table.from_pylist(list(rows), schemas.REVIEWS.arrow_schema).drop_columns(["reviewed_ns", "event_seq"])
     return sorted(repr(row) for row in table.to_pylist())

@@ -11,11 +11,13 @@ from typing import Any
 import polars as pl
 
 import schemas
-from jobs.core.choices import ReviewedFrames, ReviewFormat
+from jobs.core.choices import LabelledPixels, ReviewedFrames, ReviewFormat
 from jobs.core.errors import UserError
+from jobs.core.image_lists import endings_in, names_in_list
 from jobs.core.naming import wrong_with_category
 from jobs.review.decisions import IMAGE_KEY, SEEN, TAGS, Row, frame_rows, record_decisions, tags_in
 from jobs.review.review_files import FileRequest, read_file
+from jobs.review.stored_pixels import upright_frames
 from jobs.review.tool_tracks import with_tracks
 from jobs.review.unknown_categories import unknown_categories
 from jobs.storage.workspace import Workspace
@@ -41,7 +43,8 @@ class ImportRequest:
     several others. `categories` are accepted as well as those that the tables know; `ids` and `frames` are files
     next to it, see `FileRequest`. `reviewed` says which frames of the file somebody has reviewed: all of them,
     those in which something differs from the tables, or those of which `listed` has the name, a line each.
-    `skip_unsupported`: whether to import the rest of a file with things that the tables have no place for.
+    `skip_unsupported`: whether to import the rest of a file with things that the tables have no place for. `exif`:
+    which pixels of images that EXIF turns the objects are of, where it is not `auto` (`upright_frames`).
     """
 
     file: Path
@@ -56,6 +59,7 @@ class ImportRequest:
     reviewed: ReviewedFrames | None = None
     listed: Path | None = None
     skip_unsupported: bool = False
+    exif: LabelledPixels = "auto"
 
 
 def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
@@ -80,16 +84,21 @@ def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     notes = _notes(file, request, problems)
     matched = list(_matched(file.frames, view, problems))
     problems += unknown_categories(file.frames, frozenset(categories_of(view)) | frozenset(request.categories))
-    decided = list(_decided(matched, view, request, problems))
+    known = _known(matched, view)
+    upright = upright_frames(view, [frame for frame, _ in matched], known, request.exif)
+    problems += upright.problems
+    notes += upright.notes
+    decided = list(_decided(upright.frames, known, request, problems))
     if names is not None:
-        unknown = names - {name for frame in file.frames for name in _in_list(frame, names)}
+        unknown = names - {name for frame in file.frames for name in endings_in(frame.name, names)}
         problems += [f"--list: {name} is not in the file" for name in sorted(unknown)]
     _refuse(request.file, problems)
     decided = with_tracks(decided, view)
     chosen = [
         (frame, each)
         for frame, each in decided
-        if (names is None or _in_list(frame.returned, names)) and (request.reviewed != "changed" or each.is_changed)
+        if (names is None or endings_in(frame.returned.name, names))
+        and (request.reviewed != "changed" or each.is_changed)
     ]
     now = time.time_ns()
     rows = [row for frame, each in chosen for row in _rows(frame, each, request.note, now)]
@@ -123,17 +132,7 @@ def _listed(request: ImportRequest) -> frozenset[str] | None:
         raise UserError("--reviewed listed and --list FILE go together: the file has the names of reviewed images")
     if request.listed is None:
         return None
-    try:
-        lines = request.listed.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise UserError(f"--list {request.listed} cannot be read: {error}") from error
-    return frozenset(line.strip() for line in lines if line.strip())
-
-
-def _in_list(frame: Returned, names: frozenset[str]) -> set[str]:
-    """Return the names of a list that name a frame: as the file has it, or without its first folders."""
-    parts = frame.name.split("/")
-    return {"/".join(parts[at:]) for at in range(len(parts))} & names
+    return names_in_list("--list", request.listed)
 
 
 def _notes(file: ReviewFile, request: ImportRequest, problems: list[str]) -> list[str]:
@@ -148,9 +147,9 @@ def _notes(file: ReviewFile, request: ImportRequest, problems: list[str]) -> lis
 
 
 def _decided(
-    matched: Sequence[tuple[Returned, Row]], view: View, request: ImportRequest, problems: list[str]
+    frames: Sequence[Returned], known: Sequence[Known], request: ImportRequest, problems: list[str]
 ) -> Iterator[tuple[_Frame, Decided]]:
-    for (frame, _), about in zip(matched, _known(matched, view), strict=True):
+    for frame, about in zip(frames, known, strict=True):
         reviewer = request.reviewer or frame.reviewer
         if not reviewer:
             problems.append(f"{frame.place}: the file does not say who reviewed it; name the person with --reviewer")

@@ -248,9 +248,10 @@ class _Execution:
 
     def _count_kept(self) -> None:
         """Note how many frames the run keeps, for those who compare runs."""
-        key = next((stage.key for stage in self._context.stages if stage.table is schemas.CURATION), None)
-        if key is not None and not self._context.recompute:
-            self._record.counts["kept"] = n_kept(self._context.store, key, self._record.streams)
+        tables = (schemas.FRAMES, schemas.CURATION)
+        keys = {stage.name: stage.key for stage in self._context.stages if stage.table in tables}
+        if schemas.CURATION.written_by in keys and not self._context.recompute:
+            self._record.counts["kept"] = n_kept(self._context.store, keys, self._record.streams)
 
     def _refresh_again(self) -> None:
         """Bring rows over shared groups up to date: a run that moved heads meanwhile has not seen ours, nor we its."""

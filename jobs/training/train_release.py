@@ -54,8 +54,8 @@ class TrainJob:
 def run(job: TrainJob, options: TrainOptions) -> dict[str, Any]:
     """Train, register the weights of the best epoch, and return what is recorded as the result of the job.
 
-    A job that was interrupted continues where it was, and a training is registered once. Raises `RunStopped` when it was
-    asked to end, `UserError` for what cannot be trained, and `RunFailedError`.
+    A job that was interrupted continues where it was, and a training is registered once. Raises `RunStopped` when it
+    was to end, `UserError` for what cannot be trained, and `RunFailedError`.
     """
     options.check()
     base = base_of(options.model)

@@ -15,6 +15,17 @@ _JOINED = tuple(table for table in schemas.ALL if table.per_frame and table.in_c
 _LEFT_OUT = frozenset({"stage_key", "input_id", "content_id", "layout", "tiles", "sketch", *schemas.FRAME_KEY})
 
 
+def sources() -> dict[str, schemas.Table]:
+    """Return the table that each column of `curated` comes from, without the key and names that several tables have."""
+    found = {column.name: schemas.FRAMES for column in schemas.FRAMES.columns if column.name not in _LEFT_OUT}
+    shared: set[str] = set()
+    for each in _JOINED:
+        names = {column.name for column in each.columns} - _LEFT_OUT
+        shared |= names & found.keys()
+        found |= dict.fromkeys(names, each)
+    return {name: table for name, table in found.items() if name not in shared}
+
+
 def curated(table: Callable[[str], pl.LazyFrame]) -> pl.LazyFrame:
     """Return the frames, given the tables by name, with the columns of the per-frame tables.
 

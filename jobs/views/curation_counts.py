@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-import schemas
 from jobs.storage.store import Store
+from jobs.views.overridden_verdicts import ALL_REASONS
 from jobs.views.snapshot_spec import Selection
 from jobs.views.view import View
-from transforms.curate.curation import REASONS
 
 
 @dataclass(frozen=True)
@@ -23,9 +22,12 @@ class Verdicts:
     reasons: dict[str, int]
 
 
-def n_kept(store: Store, stage_key: str, streams: Sequence[str]) -> int:
-    """Return how many frames of some streams are kept under a stage key, by the rows as they are now."""
-    view = View(store, Selection(None, {schemas.CURATION.written_by: dict.fromkeys(streams, stage_key)}))
+def n_kept(store: Store, keys: Mapping[str, str], streams: Sequence[str]) -> int:
+    """Return how many frames of some streams are kept, by the rows as they are now.
+
+    `keys` are the stage keys of the tables `frames` and `curation`, by the names of their stages.
+    """
+    view = View(store, Selection(None, {stage: dict.fromkeys(streams, key) for stage, key in keys.items()}))
     return int(view.lazy("curation").select(pl.col("keep").sum()).collect().item() or 0)
 
 
@@ -37,4 +39,4 @@ def verdicts(view: View, streams: Sequence[str] | None = None) -> Verdicts:
     found = rows.select("keep", "reasons").collect()
     counted = found.explode("reasons").drop_nulls("reasons").group_by("reasons").len()
     counts = dict(counted.iter_rows())
-    return Verdicts(found.height, int(found["keep"].sum()), {r: counts[r] for r in REASONS if r in counts})
+    return Verdicts(found.height, int(found["keep"].sum()), {r: counts[r] for r in ALL_REASONS if r in counts})

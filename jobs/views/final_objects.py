@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import polars as pl
 
 import schemas
-from jobs.views import imported_labels
+from jobs.views import imported_labels, project_settings
 from schemas import FRAME_KEY
 
 NAME = "objects"
@@ -36,7 +36,8 @@ def final_objects(table: Tables) -> pl.LazyFrame:
     """Return the objects that exports and scores read, in `COLUMNS`.
 
     On a frame that a person has reviewed, they are what that person left; on one with imported ground truth, that; on
-    others, what `objects_by_models` has. A review of another image than the frame shows now does not count.
+    others, what `objects_by_models` has. A review of another image than the frame shows now does not count. Categories
+    have the names that people have given them since.
     """
     reviewed = table(REVIEWED)
     reviews = table("reviews").filter(pl.col("decision").is_in(HUMAN))
@@ -44,7 +45,8 @@ def final_objects(table: Tables) -> pl.LazyFrame:
     of_import = reviewed.select(*_IMAGE_KEY, source="reviewer")
     imported = imported_labels.objects(table).join(of_import, on=[*_IMAGE_KEY, "source"], how="semi")
     imported = _of_imports(imported, decision=pl.lit("approve"), reviewer=pl.col("source"))
-    return pl.concat([by_people, imported, table(BY_MODELS).join(reviewed, on=FRAME_KEY, how="anti")])
+    by_models = table(BY_MODELS).join(reviewed, on=FRAME_KEY, how="anti")
+    return project_settings.renamed(pl.concat([by_people, imported, by_models]), table)
 
 
 def objects_by_models(table: Tables) -> pl.LazyFrame:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from threading import Timer
 from typing import TYPE_CHECKING, NamedTuple
 
-import duckdb
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    import duckdb
     import polars as pl
     import pyarrow.dataset as pads
 
@@ -62,6 +62,9 @@ def connect(limits: Limits | None = None) -> Iterator[duckdb.DuckDBPyConnection]
 
     What takes longer than the limits allow is interrupted.
     """
+    # Only SQL needs it, and few of those who read tables do.
+    import duckdb
+
     config: dict[str, str | bool | int | float | list[str]] = {"python_enable_replacements": False}
     if limits is not None:
         config |= {"memory_limit": f"{limits.memory_bytes}B", "temp_directory": ""}

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 
-import duckdb
 import pyarrow as pa
 
 from jobs.core.errors import UserError, one_line
@@ -47,6 +46,8 @@ def presentable(rows: pa.Table) -> pa.Table:
 
 def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     """Yield batches; what goes wrong while they are computed is raised as `duckdb.Error`, not as Arrow's."""
+    import duckdb
+
     try:
         yield from reader
     except (pa.ArrowException, OSError) as error:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from jobs.core.errors import UserError
+
+if TYPE_CHECKING:
+    import duckdb
 
 _OPEN_PIVOT = "expected a PIVOT to name its values, as in PIVOT frames ON status IN ('ok', 'corrupt') USING count(*)"
 _WITHOUT_BRACKETS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
@@ -22,12 +23,15 @@ def checked_table_names(connection: duckdb.DuckDBPyConnection, query: str) -> fr
     Names that common table expressions hide are not among them. Raises `UserError` for what is not one SELECT, and for
     table functions, of which some read files.
 
+    >>> import duckdb
     >>> with duckdb.connect(":memory:") as connection:
     ...     query = 'WITH a AS (FROM "Frames") SELECT * FROM a JOIN quality_all USING (x)'
     ...     query = 'WITH a AS (FROM "Frames") SELECT * FROM a JOIN quality_all USING (x)'
     ...     sorted(checked_table_names(connection, query))
     ['frames', 'quality_all']
     """
+    import duckdb
+
     _check_length("SQL", query, _LONGEST_QUERY)
     statements = connection.extract_statements(query)
     if len(statements) != 1:
@@ -56,6 +60,8 @@ def check_condition(condition: str) -> None:
     subqueries, are refused, since the same condition has to select the same frames when it is repeated.
     """
     # Takes as long to import as all else that a query needs, and few queries come with a condition.
+    import duckdb
+
     from conf.rules import MOST_LETTERS, stability
 
     if not condition.strip():
@@ -78,6 +84,37 @@ def check_condition(condition: str) -> None:
             raise UserError(f"condition {condition!r}: a sample differs every time; select frames with `winnow select`")
     except RecursionError as error:
         raise UserError("the condition is nested too deeply") from error
+
+
+def columns_of(condition: str) -> frozenset[str] | None:
+    """Return the columns that a condition reads, in lower case; None where it reads more than columns of its own row.
+
+    >>> sorted(columns_of("curated.Sharpness > 2 * luma_mean OR list_contains(reasons, 'dark')"))
+    ['luma_mean', 'reasons', 'sharpness']
+    >>> columns_of("frame_idx IN (SELECT frame_idx FROM annotations)") is None
+    True
+    """
+    import duckdb
+
+    with duckdb.connect(":memory:") as connection:
+        found = list(_columns(_parsed(connection, f"SELECT {condition}")["statements"][0]["node"]["select_list"]))
+    return None if None in found else frozenset(str(name) for name in found)
+
+
+def _columns(node: Any) -> Iterator[str | None]:
+    """Yield the columns in a part of the syntax tree, and None for anything that depends on more than them."""
+    if isinstance(node, list):
+        for value in node:
+            yield from _columns(value)
+    if not isinstance(node, dict):
+        return
+    if node.get("class") in ("SUBQUERY", "STAR", "POSITIONAL_REFERENCE", "WINDOW", "LAMBDA", "PARAMETER"):
+        yield None
+    if node.get("class") == "COLUMN_REF":
+        *before, name = (str(part).lower() for part in node["column_names"])
+        yield name if before in ([], ["curated"]) else None
+    for value in node.values():
+        yield from _columns(value)
 
 
 def _check_length(what: str, text: str, most: int) -> None:

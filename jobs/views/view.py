@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 import schemas
@@ -23,6 +22,7 @@ from jobs.views import (
     curated_view,
     final_objects,
     imported_labels,
+    overridden_verdicts,
     relations,
     result,
     snapshot_spec,
@@ -35,6 +35,7 @@ from jobs.views.statement import checked_table_names
 from transforms.io import object_store
 
 if TYPE_CHECKING:
+    import duckdb
     import polars as pl
     import pyarrow.dataset as pads
 
@@ -57,6 +58,7 @@ class View:
     - `NAME_all`: all rows of a table, of every configuration that was ever run;
     - `curated`: one row per frame with the columns of every per-frame table;
     - `annotations`: detections with their masks and tracks, propagated objects, texts and imported labels;
+    - `curation`: the verdicts with the last word of people who kept or dropped frames by hand;
     - `objects`: annotations as vision language models and reviewers corrected them, which exports and scores read;
       `objects_by_models` is the same without reviews, `reviewed_frames` has the frames that a person has reviewed;
     - `journal`: the events of all runs;
@@ -139,11 +141,20 @@ class View:
         )
         rows = self._open(table).lazy().filter(pl.col("stage_key").is_in(sorted(set(keys.values()))))
         rows = rows.join(selected, on=("stream_id", "stage_key"), how="semi")
+        if table is schemas.CURATION and not stage and self._is_overridden:
+            frames = self._selected(schemas.FRAMES)
+            overrides = overridden_verdicts.valid(self._open(schemas.OVERRIDES).lazy(), frames)
+            rows = overridden_verdicts.applied(rows, overrides)
         if stage or not self._filter.has_rules(table):
             return rows
         name = _DETECTED if table.name == annotations_view.NAME else table.name
         frames = pl.LazyFrame(self.sql(f"SELECT DISTINCT stream_id, frame_idx FROM {name}"))
         return rows.join(frames, on=schemas.FRAME_KEY, how="semi")
+
+    @property
+    def _is_overridden(self) -> bool:
+        """Return whether somebody has kept or dropped frames by hand."""
+        return self._open(schemas.OVERRIDES).n_rows > 0
 
     def verify_files(self) -> None:
         """Hash all files that were read, which takes reading them whole.
@@ -167,6 +178,18 @@ class View:
         """
         with self._connection(query, limits) as connection:
             return result.presentable(connection.sql(query).to_arrow_table())
+
+    def sql_on(self, data: Mapping[str, pa.Table], query: str, limits: Limits | None = None) -> pa.Table:
+        """Run one SELECT over these tables alone, in place of those of the view; otherwise as `sql` does.
+
+        >>> view.sql_on({"pairs": pa.table({"a": [1, 2]})}, "SELECT a FROM pairs WHERE a > 1")  # doctest: +SKIP
+        """
+        with relations.connect(limits) as connection:
+            with self._user_errors(limits):
+                checked_table_names(connection, query)
+            Relations(dict(data)).register(connection)
+            with self._user_errors(limits):
+                return result.presentable(connection.sql(query).to_arrow_table())
 
     @contextmanager
     def stream(self, query: str, size: int = BATCH) -> Iterator[Iterator[pa.Table]]:
@@ -195,6 +218,8 @@ class View:
     @contextmanager
     def _user_errors(self, limits: Limits | None = None) -> Iterator[None]:
         """Raise what DuckDB, and readers of files under it, complain of as errors that users understand."""
+        import duckdb
+
         try:
             yield
         except (duckdb.InterruptException, duckdb.OutOfMemoryException) as error:
@@ -249,11 +274,13 @@ class View:
         table, stage, is_all = _parts(name)
         if table is None or stage or name == annotations_view.NAME or is_all == table.has_stage_key:
             return None
+        if name == schemas.CURATION.name and self._is_overridden:
+            return None
         return f"SELECT * FROM {table.name}" if is_all else self._filter.statement(table)
 
     def _rows(self, name: str, opens: bool) -> pa.Table | pads.Dataset | pl.LazyFrame | None:
         """Return the rows of a relation that no SELECT defines, or none of them; None for an unknown name."""
-        if name in _VIEWS:
+        if name in _VIEWS or name == schemas.CURATION.name:
             return self.lazy(name) if opens else _without_rows(name)
         if name == SELECTED_KEYS:
             return self._filter.selected_keys()

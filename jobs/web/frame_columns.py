@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.views.overridden_verdicts import BY_HAND
 from transforms.curate.curation import REASONS
 
 Array = npt.NDArray[Any]
@@ -161,6 +162,21 @@ def placed(values: pa.ChunkedArray, place: Array, dtype: type[np.generic], n: in
         plain = values.cast(pa.float32(), safe=False).to_numpy()
     found[place[there]] = plain[there]
     return found
+
+
+def overridden(verdicts: FrameVerdicts, rows: Array, kept: Array) -> FrameVerdicts:
+    """Return verdicts with the last word of people, as `jobs.views.overridden_verdicts` applies it.
+
+    `rows` are those of the frames that somebody decided about, shape (N,), `kept` whether to keep them, boolean, shape
+    (N,). Frames without a verdict stay without one.
+    """
+    names = verdicts.names if BY_HAND in verdicts.names else (*verdicts.names, BY_HAND)
+    bits = verdicts.bits.astype(np.uint16 if FIRST_REASON + len(names) <= 16 else np.uint32)
+    is_decided = (bits[rows] & np.array(DECIDED, bits.dtype)) != 0
+    rows, kept = rows[is_decided], kept[is_decided]
+    by_hand = 1 << (FIRST_REASON + names.index(BY_HAND))
+    bits[rows] = np.where(kept, KEPT | DECIDED, (bits[rows] & ~np.array(KEPT, bits.dtype)) | by_hand)
+    return FrameVerdicts(bits, names)
 
 
 def verdicts_of(rows: pa.Table, place: Array, n: int) -> FrameVerdicts:

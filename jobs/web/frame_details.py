@@ -8,7 +8,9 @@ import numpy as np
 import polars as pl
 
 import schemas
-from jobs.views import annotations_view, final_objects, imported_labels
+from jobs.views import final_objects
+from jobs.views.overridden_verdicts import of_frame
+from jobs.web.frame_rows import FrameRows
 from jobs.web.frame_table import FrameTable
 from jobs.web.plain import number, plain
 from jobs.web.project_data import Shown
@@ -28,12 +30,19 @@ def frame_detail(shown: Shown, row: int) -> dict[str, Any]:
     values = _values(table, row)
     rows = table.keys.rows_of(stream)
     size = values.get("frames", _EMPTY)
+    by_hand = table.decisions.get(row)
+    lines = why(shown, row, values, by_hand)
+    if by_hand is not None:
+        values["overrides"] = by_hand
+        if verdict := values.get("curation"):
+            values["curation"] = of_frame(verdict, by_hand["decision"])
     return {
         "stream_id": stream,
         "frame_idx": number(idx),
         "h": table.hashes([row])[0],
         "values": {name: _shown(found) for name, found in values.items()},
-        "why": why(shown, row, values),
+        "why": lines,
+        "override": None if by_hand is None else {name: by_hand[name] for name in ("decision", "author", "note")},
         "objects": _objects(shown, row, size.get("width") or 0, size.get("height") or 0),
         "duplicates": _duplicates(shown, values.get("duplicates")),
         "previous": number(int(table.keys.numbers[row - 1])) if row > rows.start else None,
@@ -100,7 +109,7 @@ def _objects(shown: Shown, row: int, width: int, height: int) -> list[dict[str, 
         mine = (pl.col("stream_id") == stream) & (pl.col("frame_idx") == idx)
         rows = shown.view.lazy(final_objects.NAME).filter(mine)
     else:
-        rows = _FrameRows(shown, row).lazy(final_objects.NAME)
+        rows = FrameRows(shown, row).lazy(final_objects.NAME)
     return [_object(each, width, height) for each in rows.sort("annotation_id").collect().to_dicts()]
 
 
@@ -122,31 +131,3 @@ def _object(each: dict[str, Any], width: int, height: int) -> dict[str, Any]:
         "model": each["model"],
         "text": each["text"],
     }
-
-
-class _FrameRows:
-    """The rows of one frame in tables and views, by name as `View.lazy` has them; far less is read than for all."""
-
-    def __init__(self, shown: Shown, row: int) -> None:
-        self._shown = shown
-        self._row = row
-        self._known: dict[str, pl.LazyFrame] = {}
-
-    def lazy(self, name: str) -> pl.LazyFrame:
-        """Return the frame's rows of a table or view."""
-        if name not in self._known:
-            self._known[name] = self._lazy(name)
-        return self._known[name]
-
-    def _lazy(self, name: str) -> pl.LazyFrame:
-        if name in final_objects.VIEWS:
-            return final_objects.VIEWS[name](self.lazy)
-        if name == annotations_view.NAME:
-            keys = self._shown.view.selection.keys
-            imported = imported_labels.objects(self.lazy)
-            return annotations_view.all_annotations(self._stored, keys, imported)
-        table, _, stage = name.partition(":")
-        return self._stored(schemas.BY_NAME[table], stage)
-
-    def _stored(self, table: schemas.Table, stage: str = "") -> pl.LazyFrame:
-        return pl.LazyFrame(pl.DataFrame(self._shown.frames.stored_rows(table, self._row, stage)))

@@ -9,11 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from jobs.core.errors import UserError
-from jobs.views.relations import Limits
-from jobs.views.statement import check_condition
+from jobs.web import frame_kinds
 from jobs.web.frame_columns import FIRST_REASON, NO_TIME, Array
-from jobs.web.frame_table import FrameTable, free_unused
+from jobs.web.frame_conditions import fulfilled
+from jobs.web.frame_table import FrameTable
+from jobs.web.frame_vectors import By
 from jobs.web.project_data import Shown
+from jobs.web.projections import frame_map, inside
 from jobs.web.snapshots import FrameList
 
 Keep = Literal["kept", "dropped", "undecided"]
@@ -21,7 +23,6 @@ Keep = Literal["kept", "dropped", "undecided"]
 SORTS = ("stream", "time", "sharpness", "luma", "motion")
 """What frames are sorted by; with a minus before it, the other way. Frames without a value come last."""
 
-_LIMITS = Limits(seconds=10.0, memory_bytes=200_000_000)
 _MOST_VALUES = 1000
 _HOUR_NS = 3_600_000_000_000
 _HOURS = 24
@@ -31,7 +32,9 @@ _HOURS = 24
 class FrameFilter:
     """What frames have to fulfil, all of it; of several values of one kind, one is enough.
 
-    `where` is an SQL condition on the columns of `curated`. `hour` is that of the day in UTC.
+    `where` is an SQL condition on the columns of `curated`. `hour` is that of the day in UTC. `score` is the interval,
+    both ends included, that the highest score of an object on the frame is in. `scene` is NUMBER@STREAM.
+    `area` is a polygon on the map by some vectors, with x and y from 0 to 1.
     """
 
     where: str | None = None
@@ -40,6 +43,13 @@ class FrameFilter:
     reason: tuple[str, ...] = ()
     category: tuple[str, ...] = ()
     hour: tuple[int, ...] = ()
+    score: tuple[float, float] | None = None
+    flag: tuple[str, ...] = ()
+    scene: tuple[str, ...] = ()
+    caption: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
+    reviewed: tuple[str, ...] = ()
+    area: tuple[By, tuple[tuple[float, float], ...]] | None = None
 
     def masks(self, shown: Shown) -> dict[str, Array]:
         """Return for each kind that is restricted which frames fulfil it, boolean, shape (N,).
@@ -53,6 +63,12 @@ class FrameFilter:
                 key = ("mask", entry.name, wanted)
                 found[entry.name] = shown.result(key, lambda: _MASKS[entry.name](shown, wanted))  # noqa: B023 - at once
         return found
+
+
+def chosen(shown: Shown, wanted: FrameFilter) -> Array:
+    """Return which frames fulfil a filter, boolean, shape (N,)."""
+    found = _all_of(list(wanted.masks(shown).values()))
+    return np.ones(len(shown.frames.keys), np.bool_) if found is None else found
 
 
 def listed(shown: Shown, wanted: FrameFilter, sort: str) -> FrameList:
@@ -100,15 +116,6 @@ def _all_of(masks: Sequence[Array]) -> Array | None:
     return found
 
 
-def _where(shown: Shown, condition: str) -> Array:
-    check_condition(condition)
-    # The line break ends a comment.
-    query = f"SELECT stream_id, frame_idx FROM curated WHERE ({condition}\n)"
-    found = shown.frames.mask_of(shown.view.sql(query, _LIMITS))
-    free_unused()
-    return found
-
-
 def _streams(shown: Shown, names: tuple[str, ...]) -> Array:
     found = np.zeros(len(shown.frames.keys), np.bool_)
     for name in names:
@@ -151,13 +158,32 @@ def _hour_of(shown: Shown) -> Array:
     return np.where(times == NO_TIME, _HOURS, times // _HOUR_NS % _HOURS).astype(np.uint8)
 
 
+def _scores(shown: Shown, between: tuple[float, float]) -> Array:
+    values = frame_kinds.scores(shown)
+    # Scores are stored with 24 bits: what is written as 0.3 is in the interval from 0.3 on.
+    low, high = np.float32(between[0]), np.float32(between[1])
+    return (values >= low) & (values <= high)
+
+
+def _area(shown: Shown, area: tuple[By, tuple[tuple[float, float], ...]]) -> Array:
+    by, corners = area
+    return inside(frame_map(shown, by), np.array(corners, np.float32))
+
+
+def _of_kind(kind: str) -> Callable[[Shown, tuple[str, ...]], Array]:
+    return lambda shown, names: frame_kinds.KINDS[kind](shown).mask(names)
+
+
 _MASKS: dict[str, Callable[[Shown, Any], Array]] = {
-    "where": _where,
+    "where": fulfilled,
     "stream": _streams,
     "keep": _keep,
     "reason": _reasons,
     "category": _categories,
     "hour": _hours,
+    "score": _scores,
+    "area": _area,
+    **{kind: _of_kind(kind) for kind in frame_kinds.KINDS},
 }
 
 
@@ -178,7 +204,10 @@ def _facets(shown: Shown, wanted: FrameFilter) -> dict[str, Any]:
             "stream": _values(table.keys.streams, table.keys.per_stream(others("stream"))),
             "category": _of_category(table, others("category")),
             "hour": _of_hour(shown, others("hour")),
+            "score": frame_kinds.score_bins(shown, others("score")),
+            **{kind: read(shown).values(others(kind)) for kind, read in frame_kinds.KINDS.items()},
         },
+        "absent": frame_kinds.absent(shown),
     }
 
 

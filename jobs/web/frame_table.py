@@ -1,4 +1,4 @@
-"""What a project shows of its frames, as columns in memory: 50 bytes a frame at most, each read when it is needed.
+"""What a project shows of its frames, as columns in memory: 65 bytes a frame at most, each read when it is needed.
 
 Rows are in order of stream and frame number. A column is read again only where files that it comes from are others:
 what a run commits under keys that nothing shows changes none.
@@ -7,9 +7,9 @@ what a run commits under keys that nothing shows changes none.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -18,11 +18,24 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.storage.store import Store
+from jobs.views.overridden_verdicts import KEEP
 from jobs.views.snapshot_spec import Selection
 from jobs.views.view import View
-from jobs.web.frame_columns import Array, FrameKeys, FrameVerdicts, ObjectCounts, keys_of, placed, places, verdicts_of
+from jobs.web.frame_columns import (
+    Array,
+    FrameKeys,
+    FrameVerdicts,
+    ObjectCounts,
+    keys_of,
+    overridden,
+    placed,
+    places,
+    verdicts_of,
+)
 
 _HASH_DIGITS = 16
+
+T = TypeVar("T")
 
 
 class _Source(NamedTuple):
@@ -31,7 +44,7 @@ class _Source(NamedTuple):
     dtype: type[np.generic]
 
 
-_SOURCES = {
+SOURCES = {
     "content": _Source(schemas.FRAMES, "input_id", np.int64),
     "width": _Source(schemas.FRAMES, "width", np.float32),
     "height": _Source(schemas.FRAMES, "height", np.float32),
@@ -55,6 +68,8 @@ _OBJECT_TABLES = (
     schemas.PROPAGATED,
     schemas.TEXTS,
     *(schemas.BY_NAME[name] for name in ("imports", "reviews", "routing", "escalated", "frames")),
+    # Rules choose frames by their verdicts.
+    *(schemas.CURATION, schemas.OVERRIDES),
 )
 
 
@@ -68,6 +83,7 @@ class FrameTable:
         self._selection = selection
         self._lock = RLock()
         self._held: dict[str, Any] = {}
+        self._depends: dict[str, tuple[schemas.Table, ...]] = {}
         self._files: dict[str, frozenset[str]] = {}
         if before is not None and before.files_of(schemas.FRAMES) == self.files_of(schemas.FRAMES):
             self._held = before.still_valid(self)
@@ -97,8 +113,11 @@ class FrameTable:
         """Return the columns that a later version has, too."""
         with self._lock:
             held = dict(self._held)
-        depends: dict[str, tuple[schemas.Table, ...]] = {name: (source.table,) for name, source in _SOURCES.items()}
-        depends |= {"keys": (schemas.FRAMES,), "verdicts": (schemas.CURATION,), "objects": _OBJECT_TABLES}
+            after.depend_on(self._depends)
+            depends = dict(self._depends)
+        depends |= {name: (source.table,) for name, source in SOURCES.items()}
+        depends |= {"keys": (schemas.FRAMES,), "objects": _OBJECT_TABLES}
+        depends |= {"verdicts": (schemas.CURATION, schemas.OVERRIDES, schemas.FRAMES)}
         return {
             name: value
             for name, value in held.items()
@@ -118,7 +137,7 @@ class FrameTable:
         return found
 
     def column(self, name: str) -> Array:
-        """Return a column of `_SOURCES`, shape (N,)."""
+        """Return a column of `SOURCES`, shape (N,)."""
         found: Array = self._once(name, lambda: self._columns_with(name))
         return found
 
@@ -134,6 +153,17 @@ class FrameTable:
         found: ObjectCounts = self._once("objects", lambda: {"objects": self._objects()})
         return found
 
+    def held(self, name: str, tables: tuple[schemas.Table, ...], read: Callable[[], T]) -> T:
+        """Return what `read` computes, which is held as long as the shown rows of these tables are the same."""
+        self.depend_on({name: tables})
+        found: T = self._once(name, lambda: {name: read()})
+        return found
+
+    def depend_on(self, tables: Mapping[str, tuple[schemas.Table, ...]]) -> None:
+        """Note from which tables what is held under a name comes."""
+        with self._lock:
+            self._depends |= tables
+
     def _once(self, name: str, read: Callable[[], dict[str, Any]]) -> Any:
         """Return what is held under a name, after reading it, and what else one pass over its files gives."""
         with self._lock:
@@ -143,17 +173,44 @@ class FrameTable:
             return self._held[name]
 
     def _columns_with(self, name: str) -> dict[str, Array]:
-        table = _SOURCES[name].table
+        table = SOURCES[name].table
         together = next((names for names in _TOGETHER if name in names), {name})
-        wanted = [each for each in _SOURCES if each in together and (each == name or each not in self._held)]
-        rows = self._read(table, [_SOURCES[each].column for each in wanted])
+        wanted = [each for each in SOURCES if each in together and (each == name or each not in self._held)]
+        rows = self._read(table, [SOURCES[each].column for each in wanted])
         place = places(self.keys, rows)
         n = len(self.keys)
-        return {each: placed(rows[_SOURCES[each].column], place, _SOURCES[each].dtype, n) for each in wanted}
+        return {each: placed(rows[SOURCES[each].column], place, SOURCES[each].dtype, n) for each in wanted}
 
     def _verdicts(self) -> dict[str, Any]:
+        rows = self.decisions
+        found = self.held("decided", (schemas.CURATION,), self._decided)
+        if not rows:
+            return {"verdicts": found}
+        kept = np.array([decision["decision"] == KEEP for decision in rows.values()])
+        return {"verdicts": overridden(found, np.array([*rows], np.int64), kept)}
+
+    def _decided(self) -> FrameVerdicts:
+        """Return what curation decided by itself."""
         rows = self._read(schemas.CURATION, ("keep", "reasons"))
-        return {"verdicts": verdicts_of(rows, places(self.keys, rows), len(self.keys))}
+        return verdicts_of(rows, places(self.keys, rows), len(self.keys))
+
+    @property
+    def decisions(self) -> dict[int, dict[str, Any]]:
+        """Return what people decided by hand about frames as they are now: rows of `overrides` by row of the frame."""
+        return self.held("decisions", (schemas.OVERRIDES, schemas.FRAMES), self._decisions)
+
+    def _decisions(self) -> dict[int, dict[str, Any]]:
+        stored = self._store.open(schemas.OVERRIDES)
+        if not stored.n_rows:
+            return {}
+        rows = stored.read()
+        place = places(self.keys, rows)
+        hashes = dict(zip(place.tolist(), self.hashes(np.maximum(place, 0)), strict=True)) if len(self.keys) else {}
+        return {
+            row: found
+            for row, found in zip(place.tolist(), rows.to_pylist(), strict=True)
+            if row >= 0 and hashes[row] == found["content_hash"][:_HASH_DIGITS]
+        }
 
     @property
     def has_objects(self) -> bool:
@@ -190,6 +247,21 @@ class FrameTable:
             return nothing
         return snapshot.read(names, key, frozenset([stream]), (number, number + 1))
 
+    def values(self, table: schemas.Table, columns: Sequence[str]) -> pa.Table:
+        """Return columns of a per-frame table in the order of the frames, null for frames without a row of it."""
+        if table is schemas.CURATION and self.decisions:
+            rows = self.view.lazy(table.name).select(*schemas.FRAME_KEY, *columns).collect().to_arrow()
+        else:
+            rows = self._read(table, columns)
+        place = places(self.keys, rows)
+        n = len(self.keys)
+        rows = rows.select(list(columns))
+        if len(place) == n and bool((place == np.arange(n)).all()):
+            return rows
+        at = np.full(n, -1, np.int64)
+        at[place[place >= 0]] = np.flatnonzero(place >= 0)
+        return rows.take(pa.array(at, mask=at < 0))
+
     def _is_chosen(self, table: schemas.Table, row: int) -> bool:
         """Return whether the rule of a stage, if it has one, chooses a frame now."""
         if not self._selection.rules.get(table.written_by):
@@ -221,6 +293,22 @@ class FrameTable:
         parts = [part for part in parts if part.num_rows]
         empty = pa.schema([table.arrow_schema.field(name) for name in names]).empty_table()
         return pa.concat_tables(parts) if parts else empty
+
+    def batches(self, table: schemas.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the rows of a per-frame table that are shown, as `_read` has them, in parts that fit into memory."""
+        names = [*schemas.FRAME_KEY, *columns]
+        if self._selection.rules.get(table.written_by):
+            yield self._read(table, columns)
+            return
+        of_key: dict[str, set[str]] = {}
+        for stream, key in self._selection.keys.get(table.written_by, {}).items():
+            of_key.setdefault(key, set()).add(stream)
+        snapshot = self._store.open(table)
+        if snapshot.n_rows:
+            for key, streams in sorted(of_key.items()):
+                for batch in snapshot.batches(names, key, frozenset(streams)):
+                    if batch.num_rows:
+                        yield pa.Table.from_batches([batch])
 
     def _objects(self) -> ObjectCounts:
         n = len(self.keys)
@@ -266,5 +354,5 @@ _TRIM = _trim_of_libc()
 def _size(value: Any) -> int:
     if isinstance(value, np.ndarray):
         return value.nbytes
-    arrays: Mapping[str, Any] = vars(value)
+    arrays: Mapping[str, Any] = getattr(value, "__dict__", {})
     return sum(array.nbytes for array in arrays.values() if isinstance(array, np.ndarray))

@@ -12,6 +12,8 @@ from jobs.web.problems import problem
 from jobs.web.version import STATIC
 
 API = "/api/v1"
+PAGES = "pages"
+"""Name of the route of the pages."""
 
 _FOREVER = "public, max-age=31536000, immutable"
 _PACKED = (("br", ".br"), ("gzip", ".gz"))
@@ -24,7 +26,7 @@ def add_pages(app: FastAPI, folder: Path = STATIC) -> None:
     """
     files = {f"/{file.relative_to(folder).as_posix()}": file for file in folder.rglob("*") if file.is_file()}
 
-    @app.api_route("/{path:path}", methods=["GET", "HEAD"], include_in_schema=False, name="pages")
+    @app.api_route("/{path:path}", methods=["GET", "HEAD"], include_in_schema=False, name=PAGES)
     def pages(path: str, request: Request) -> Response:
         where = f"/{path}"
         if where == API or where.startswith("/api/"):

@@ -49,3 +49,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(entry) for entry in value]
     return None
+
+
+def with_times(value: Any) -> Any:
+    """Return a value with each time in ns, `at_ns` say, as text, `at`.
+
+    >>> with_times([{"at_ns": 1_700_000_000_000_000_000, "by": None}])
+    [{'by': None, 'at': '2023-11-14T22:13:20.000Z'}]
+    """
+    if isinstance(value, list):
+        return [with_times(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    found = {name: with_times(entry) for name, entry in value.items() if not name.endswith("_ns")}
+    return found | {name.removesuffix("_ns"): utc(entry) for name, entry in value.items() if name.endswith("_ns")}

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from annotated_types import Ge, Gt, Le, Lt
 
 from conf import PipelineConfig
-from conf.parameter_docs import explanations, kind_of_value, type_hints
 from jobs.runs.preview import Preview
 from jobs.storage.workspace import Workspace
+from jobs.web import setting_forms
 from transforms.curate.curation import MEASURES
 
 SECTIONS = ("curation", "idle", "duplicates")
@@ -59,28 +58,8 @@ class Previews:
 
 
 def settings_of(config: PipelineConfig) -> list[dict[str, Any]]:
-    """Return the settings that a preview may change: key, value, bounds where there are any, and what it is.
-
-    `low` and `high` are the least and the largest value, None without one.
-    """
-    found = []
-    for section in SECTIONS:
-        params = getattr(config, section)
-        texts, hints = explanations(type(params)), type_hints(type(params))
-        for name, hint in hints.items():
-            low, high = _bounds(hint)
-            value = getattr(params, name)
-            found.append(
-                {
-                    "key": f"{section}.{name}",
-                    "value": list(value) if isinstance(value, tuple) else value,
-                    "kind": kind_of_value(hint),
-                    "low": low,
-                    "high": high,
-                    "text": texts.get(name, ""),
-                }
-            )
-    return found
+    """Return the settings that a preview may change, as `setting_forms.settings_of` describes them."""
+    return [setting for section in SECTIONS for setting in setting_forms.settings_of(config, section)]
 
 
 def histograms(measures: pl.DataFrame) -> dict[str, dict[str, Any]]:
@@ -100,17 +79,3 @@ def histograms(measures: pl.DataFrame) -> dict[str, dict[str, Any]]:
             counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
             found[f"curation.{key}"] = {"measure": column, "edges": edges.tolist(), "counts": counts.tolist()}
     return found
-
-
-def _bounds(hint: Any) -> tuple[float | None, float | None]:
-    low = high = None
-    for bound in getattr(hint, "__metadata__", ()):
-        if isinstance(bound, Ge):
-            low = float(bound.ge)  # type: ignore[arg-type]
-        elif isinstance(bound, Gt):
-            low = float(bound.gt)  # type: ignore[arg-type]
-        elif isinstance(bound, Le):
-            high = float(bound.le)  # type: ignore[arg-type]
-        elif isinstance(bound, Lt):
-            high = float(bound.lt)  # type: ignore[arg-type]
-    return low, high

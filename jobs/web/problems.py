@@ -23,6 +23,14 @@ from jobs.accounts.errors import (
 )
 from jobs.core.errors import BrokenTableError, JobStateError, UnknownJobError, UserError, one_line
 from jobs.core.os_errors import as_problem, damage_in
+from jobs.editing.errors import (
+    ChangedImageError,
+    EditConflictError,
+    InvalidEditError,
+    NotAllowedError,
+    UnknownFrameError,
+)
+from jobs.web.plain import with_times
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -57,13 +65,18 @@ class StateConflictError(UserError):
 _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (NotSignedInError, 401),
     (ForbiddenError, 403),
+    (NotAllowedError, 403),
     (MissingError, 404),
+    (UnknownFrameError, 404),
     (UnknownAccountError, 404),
     (UnknownJobError, 404),
     (AccountConflictError, 409),
     (JobStateError, 409),
     (StateConflictError, 409),
+    (EditConflictError, 409),
     (GoneError, 410),
+    (ChangedImageError, 410),
+    (InvalidEditError, 422),
     (UndecodableError, 422),
     (TooManyTriesError, 429),
     (DatabaseFullError, 507),
@@ -73,10 +86,18 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
 
 
 def problem(
-    status: int, lines: Iterable[str], code: int = _WRONG, headers: Mapping[str, str] | None = None
+    status: int,
+    lines: Iterable[str],
+    code: int = _WRONG,
+    headers: Mapping[str, str] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Response:
-    """Return an error as a response; `code` is the exit code that the command line has for it."""
+    """Return an error as a response; `code` is the exit code that the command line has for it.
+
+    `about`: more members (RFC 9457, 3.2), such as what others changed.
+    """
     content = {
+        **(about or {}),
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": code,
@@ -92,7 +113,7 @@ def add_handlers(app: FastAPI) -> None:
     async def _of_user(_: Request, error: UserError) -> Response:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
         headers = {"Retry-After": str(max(1, round(error.wait_s)))} if isinstance(error, TooManyTriesError) else None
-        return problem(status, error.problems, error.exit_code, headers)
+        return problem(status, error.problems, error.exit_code, headers, _about(error))
 
     @app.exception_handler(RequestValidationError)
     async def _of_request(_: Request, error: RequestValidationError) -> Response:
@@ -105,6 +126,13 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(OSError)
     async def _of_system(request: Request, error: OSError) -> Response:
         return of_failure(request, error)
+
+
+def _about(error: UserError) -> dict[str, Any] | None:
+    """Return what a client needs to know of an error beyond its lines."""
+    if isinstance(error, EditConflictError):
+        return with_times(error.about)
+    return {"h": error.h} if isinstance(error, ChangedImageError) else None
 
 
 def of_failure(request: Request, error: Exception) -> Response:

@@ -20,7 +20,7 @@ from jobs.web.snapshots import Snapshots
 
 _FRESH_S, _REMOTE_FRESH_S = 0.2, 5.0
 _IDLE_S = 900.0
-_MOST_RESULTS = 64
+_MOST_RESULTS, _MOST_BYTES = 64, 16 << 20
 
 T = TypeVar("T")
 
@@ -54,9 +54,19 @@ class Shown:
         computed = compute()
         with self._lock:
             self._results[key] = computed
-            if len(self._results) > _MOST_RESULTS:
+            while len(self._results) > 1 and self._is_full():
                 self._results.popitem(last=False)
         return computed
+
+    def _is_full(self) -> bool:
+        held = sum(_size(result) for result in self._results.values())
+        return len(self._results) > _MOST_RESULTS or held > _MOST_BYTES
+
+
+def _size(result: Any) -> int:
+    """Return the bytes of the array that an answer is, or that it has one of; what has none is small."""
+    rows = getattr(result, "rows", result)
+    return int(getattr(rows, "nbytes", 0))
 
 
 class ProjectData:
@@ -86,6 +96,11 @@ class ProjectData:
                 self._shown = self._newest()
                 self._checked_s = time.monotonic()
             return self._shown
+
+    def check_again(self) -> None:
+        """Have the next request see what was written just now."""
+        with self._lock:
+            self._checked_s = 0.0
 
     def _newest(self) -> Shown:
         workspace = self._project.workspace().require()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from conf import PipelineConfig
 from jobs.analysis.curation_configs import curation_configs
+from jobs.views.overridden_verdicts import BY_HAND, DROP
 from jobs.web.frame_table import FrameTable
+from jobs.web.plain import utc
 from jobs.web.project_data import Shown
 from transforms.curate.curation import MEASURES
 from transforms.curate.soft_streams import stream_levels
@@ -44,8 +46,11 @@ class _About(NamedTuple):
     config: PipelineConfig | None
 
 
-def why(shown: Shown, row: int, values: Values) -> list[str]:
-    """Return a line for each reason for which a frame was dropped, or one that says that it was kept; and its flags."""
+def why(shown: Shown, row: int, values: Values, by_hand: Mapping[str, Any] | None = None) -> list[str]:
+    """Return a line for each reason for which a frame was dropped, or one that says that it was kept; and its flags.
+
+    `values` has what curation decided by itself, `by_hand` the row of `overrides` of somebody who decided otherwise.
+    """
     verdict = values.get("curation")
     stream, _ = shown.frames.keys.frame(row)
     if verdict is None:
@@ -53,9 +58,20 @@ def why(shown: Shown, row: int, values: Values) -> list[str]:
     configs = shown.result("configs", lambda: curation_configs(shown.store, shown.view))
     about = _About(shown, row, values, configs.get(stream))
     lines = [line for reason in verdict["reasons"] for line in _reason(reason, about)]
-    if verdict["keep"]:
+    if by_hand is not None:
+        lines = _by_hand(by_hand, lines)
+    elif verdict["keep"]:
         lines.insert(0, "kept: no reason to drop it")
     return [*lines, *(f"{flag}: {_FLAGS.get(flag, 'flagged')}" for flag in verdict["flags"] or ())]
+
+
+def _by_hand(decision: Mapping[str, Any], lines: list[str]) -> list[str]:
+    """Return the lines of a verdict that somebody has overridden."""
+    note = f": {decision['note']}" if decision["note"] else ""
+    who = f"{decision['author']} decided it by hand on {(utc(decision['decided_ns']) or '')[:10]}{note}"
+    if decision["decision"] == DROP:
+        return [*lines, f"{BY_HAND}: {who}"]
+    return [f"kept: {who}", *(f"curation alone would drop it for {line}" for line in lines)]
 
 
 def _reason(reason: str, about: _About) -> Iterator[str]:
@@ -162,5 +178,4 @@ _WORDS: dict[str, Callable[[_About], Iterator[str]]] = {
     "idle": _idle,
     "exact_duplicate": _exact,
     "near_duplicate": _near,
-    "by_hand": lambda _: iter(["a person decided it"]),
 }

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from jobs.accounts import demo_accounts, invitations, people
 from jobs.accounts.audit import Actor
@@ -26,8 +27,8 @@ from jobs.core.errors import UserError
 from jobs.core.processes import process_identity
 from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import Place
-from jobs.web.app import create_app
 from jobs.web.connection import Connection
+from jobs.web.on_demand import OnDemand, create_first_app
 from jobs.web.places import checked_place, server_folder
 from jobs.web.settings import FOLDER, Settings
 from jobs.web.version import STATIC
@@ -88,8 +89,14 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
                     announce(Address(url, _entrance(settings, database, url)))
 
                 stopping = threading.Event()
-                app = create_app(settings, database, port, lock, begun, stopping)
-                _run(settings, app, listener, stopping)
+                first = create_first_app(settings, database, port, lock, begun, stopping)
+
+                def whole() -> FastAPI:
+                    from jobs.web.app import create_app
+
+                    return create_app(settings, database, port, lock, None, stopping)
+
+                _run(settings, OnDemand(first, whole), listener, stopping)
         finally:
             lock.release()
     finally:

@@ -23,7 +23,8 @@ class Settings:
 
     `root`: a folder of workspaces, or `workspace`, a single one; exactly one of them. `public_url`: the address that
     people use, where it is not the one that is listened at. `trusted_proxy`: networks whose `X-Forwarded-*` headers are
-    believed. `database`: URL of a PostgreSQL database; None for SQLite below what is served.
+    believed. `database`: URL of a PostgreSQL database; None for SQLite below what is served. `recovers`: whether an app
+    database that has lost edits takes them over from the tables.
     """
 
     workspace: str | None = None
@@ -37,6 +38,7 @@ class Settings:
     insecure_http: bool = False
     database: str | None = None
     has_pages: bool = True
+    recovers: bool = False
 
     @property
     def is_loopback(self) -> bool:

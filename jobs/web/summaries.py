@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
+import polars as pl
 
 import schemas
 from jobs.analysis.run_summary import stream_remarks
@@ -13,6 +15,7 @@ from jobs.core.errors import UserError
 from jobs.records.run_record import as_it_is
 from jobs.storage.store import Store
 from jobs.views.snapshot_spec import Selection, of_run
+from jobs.views.view import View
 from jobs.web.frame_columns import NO_TIME
 from jobs.web.frame_table import FrameTable
 from jobs.web.plain import number, utc
@@ -150,6 +153,8 @@ def _kept(store: Store, then: Selection, keys: Any) -> int | None:
     of_key: dict[str, set[str]] = {}
     for stream, key in keys.items():
         of_key.setdefault(key, set()).add(stream)
+    if store.open(schemas.OVERRIDES).n_rows:
+        return int(View(store, then).lazy("curation").select(pl.col("keep").sum()).collect().item() or 0)
     table = store.open(schemas.CURATION)
     return sum(table.count(key, frozenset(names), is_true="keep") for key, names in of_key.items())
 
@@ -159,12 +164,12 @@ def _next_step(
 ) -> dict[str, str] | None:
     """Return what comes next, in words and as a command; None while a run is at it."""
     if not runs:
-        return _step("Nothing was measured yet: run the pipeline on folders or clips", "run --input FOLDER")
+        return _step("Nothing was measured yet: run the pipeline on folders or clips", "run --input FOLDER", "jobs/new")
     last, job = runs[0], runs[0]["job_id"]
     name = releases[0]["name"] if releases else None
     steps = {
-        "failed": _step(f"Run {job} failed: see why", f"inspect job --id {job}"),
-        "paused": _step(f"Run {job} is paused", f"job resume {job}"),
+        "failed": _step(f"Run {job} failed: see why", f"inspect job --id {job}", f"jobs/{job}"),
+        "paused": _step(f"Run {job} is paused", f"job resume {job}", f"jobs/{job}"),
         "running": None,
         "pending": None,
     }
@@ -172,12 +177,15 @@ def _next_step(
         return steps[last["state"]]
     if counts["quarantined"]:
         text = f"Frames could not be read: {counts['quarantined']:,}; try them again"
-        return _step(text, f"job retry {job} --only quarantined")
+        return _step(text, f"job retry {job} --only quarantined", f"jobs/{job}")
     if name is None or (utc(releases[0]["created_ns"]) or "") < last["started_at"]:
-        return _step("Freeze this version, so that datasets can be exported from it", "release create NAME")
+        text = "Freeze this version, so that datasets can be exported from it"
+        return _step(text, "release create NAME", "datasets/releases?new=1")
     out = shlex.quote(f"{name}-coco")
-    return _step(f"Export release {name}", f"export --format coco --release {shlex.quote(name)} --out {out}")
+    command = f"export --format coco --release {shlex.quote(name)} --out {out}"
+    return _step(f"Export release {name}", command, f"datasets/exports?{urlencode({'new': 1, 'release': name})}")
 
 
-def _step(text: str, command: str) -> dict[str, str]:
-    return {"text": text, "command": f"winnow {command}"}
+def _step(text: str, command: str, page: str) -> dict[str, str]:
+    """Return a step in words, as a command, and the page of the project on which it is done."""
+    return {"text": text, "command": f"winnow {command}", "page": page}

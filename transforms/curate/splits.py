@@ -32,7 +32,12 @@ def assign_blocks(
     blocks are spread over the splits nearly by their fractions, where hashes of few blocks would leave splits empty.
     The split of a block does not depend on how many others there are.
     """
-    return splits_at((_place(streams, seed) + blocks * _GOLDEN) % 1.0, fractions)
+    return splits_at(block_places(streams, blocks, seed), fractions)
+
+
+def block_places(streams: pa.ChunkedArray, blocks: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.float64]:
+    """Return for every block the place in 0..1 by which `assign_blocks` gives it a split, shape (N,)."""
+    return (_place(streams, seed) + blocks * _GOLDEN) % 1.0
 
 
 def splits_at(place: npt.NDArray[np.float64], fractions: Mapping[str, float]) -> pa.Array:

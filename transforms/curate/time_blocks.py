@@ -85,7 +85,7 @@ def left_out_at_borders(
     stays = rows.filter(pl.col("given") | pl.col("guard").is_null())
     near: list[int] = []
     shared: list[int] = []
-    for split in _smallest_first(fractions):
+    for split in smallest_first(fractions):
         mine = rows.filter(pl.col("split") == split, ~pl.col("given"), pl.col("guard").is_not_null())
         others = stays.filter(pl.col("split") != split)
         is_near = (nearest_distance(mine, others) < mine["guard"]).fill_null(False)
@@ -98,7 +98,7 @@ def left_out_at_borders(
     return tuple(rows["row"].is_in(some) for some in (near, shared))  # type: ignore[return-value]
 
 
-def _smallest_first(fractions: Mapping[str, float]) -> Sequence[str]:
-    """Return the splits, the smallest first, and of equal ones the last-named first."""
+def smallest_first(fractions: Mapping[str, float]) -> Sequence[str]:
+    """Return the names of splits, the smallest first, and of equal ones the last-named first."""
     names = list(fractions)
     return sorted(names, key=lambda name: (fractions[name], -names.index(name)))

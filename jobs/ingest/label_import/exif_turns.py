@@ -10,6 +10,7 @@ from jobs.core.choices import LabelledPixels
 from jobs.ingest.label_import.frame_matching import Matched, Row, file_of
 from transforms.formats.reviewing.shapes import Returned
 from transforms.formats.turned_labels import stored_size
+from transforms.frames.clip import FrameName
 from transforms.frames.image import CorruptImageError, read_header
 
 _READERS = 8
@@ -94,9 +95,17 @@ def _orientation(one: Labelled, choice: LabelledPixels) -> int:
         return header.orientation if header else 1
     size = one.returned.size
     is_settled = choice == "displayed" and size in {None, _size(one.row)} and one.match.is_displayed is None
-    if one.row["is_clip"] or one.row["format"] not in _FORMATS or is_settled:
+    return 1 if is_settled else orientation_of(one.row)
+
+
+def orientation_of(row: Row) -> int:
+    """Return the orientation in the EXIF of a frame's file, 1 to 8, from `uri`, `format` and `content_hash`.
+
+    It is 1 for frames of clips, and for files that are missing or have changed.
+    """
+    if FrameName.parse(row["uri"]) or row["format"] not in _FORMATS:
         return 1
-    data = file_of(one.row)
+    data = file_of(row)
     try:
         return read_header(data).orientation if data else 1
     except CorruptImageError:

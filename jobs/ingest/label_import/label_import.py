@@ -19,6 +19,7 @@ from blake3 import blake3
 import schemas
 from jobs.core.choices import LabelFormat, LabelledPixels, LabelRole
 from jobs.core.errors import UserError
+from jobs.core.image_lists import endings_in, names_in_list
 from jobs.core.optional_packages import require
 from jobs.ingest.label_import.dataset_files import DatasetFiles
 from jobs.ingest.label_import.exif_turns import Labelled, turned_by_exif
@@ -53,7 +54,8 @@ class LabelRequest:
     `role`: `ground-truth` or `suggestion`. `streams`: only frames of these; empty for all. `renamed`: classes by the
     category that they become. `skip_unmatched`: whether to import the rest where images are no frames of the
     workspace; `skip_unsupported`: likewise for shapes that the tables have no place for. `exif`: which pixels of images
-    that EXIF turns the labels are of, where it is not `auto`.
+    that EXIF turns the labels are of, where it is not `auto`. `reviewed`: a file with the names of images, a line each,
+    of which the labels are ground truth, those of the others being suggestions; None where `role` is that of all.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class LabelRequest:
     skip_unsupported: bool = False
     dry_run: bool = False
     exif: LabelledPixels = "auto"
+    reviewed: Path | None = None
 
 
 def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]:
@@ -84,7 +87,9 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
     view = View.of(workspace)
     files = DatasetFiles.at(request.path)
     kind = request.format
-    file = read_dataset(kind, files, predicted=request.role == imported_labels.SUGGESTION)
+    names = _reviewed(request)
+    predicted = request.role == imported_labels.SUGGESTION or names is not None
+    file = read_dataset(kind, files, predicted=predicted)
     if any(shape.has_area for frame in file.frames for shape in frame.shapes):
         require("annotate", "pycocotools")
     problems = [*file.problems, *_unknown_streams(view, request)]
@@ -93,8 +98,11 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
     turns = turned_by_exif(list(_matched(file.frames, found, request, problems)), request.exif, problems)
     notes += turns.notes(request.exif)
     matched = _in_pixels(turns.labelled, kind)
-    rows = [row for one in matched for row in _rows(one, request, source, problems)]
-    problems += _taken(view, rows, source, request)
+    if names is not None:
+        unknown = names - {name for one in matched for name in endings_in(one.returned.name, names)}
+        problems += [f"--reviewed: {name} is no image of the dataset" for name in sorted(unknown)]
+    rows = [row for one in matched for row in _rows(one, request, source, names, problems)]
+    problems += _taken(view, rows, source)
     if problems:
         more = [f"{request.path}: … and {len(problems) - _SHOWN:,} more"] if len(problems) > _SHOWN else []
         raise UserError([*(f"{request.path}: {text}" for text in problems[:_SHOWN]), *more])
@@ -113,7 +121,10 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
     return {
         "name": request.name,
         "source": source,
-        "role": request.role,
+        "role": " and ".join(_roles_in(rows)) or request.role,
+        "ground_truth": sum(
+            row["kind"] == imported_labels.FRAME and row["role"] == imported_labels.GROUND_TRUTH for row in rows
+        ),
         "frames": sum(row["kind"] == imported_labels.FRAME for row in rows),
         "objects": sum(row["kind"] == imported_labels.OBJECT for row in rows),
         "matched": _ways(found),
@@ -144,7 +155,7 @@ def sources(workspace: Workspace) -> list[dict[str, Any]]:
     rows = View.of(workspace).lazy(schemas.IMPORTS.name)
     is_frame = pl.col("kind") == imported_labels.FRAME
     counted = rows.group_by("source").agg(
-        role=pl.col("role").first(),
+        role=pl.col("role").unique().sort().str.join(" and "),
         frames=is_frame.sum(),
         objects=(~is_frame).sum(),
         classes=pl.col("category").drop_nulls().n_unique(),
@@ -233,7 +244,9 @@ def _displayed(one: Labelled, is_relative: bool) -> Returned:
     return as_displayed(returned, one.orientation, *size) if is_turned else returned
 
 
-def _rows(one: Labelled, request: LabelRequest, source: str, problems: list[str]) -> list[Row]:
+def _rows(
+    one: Labelled, request: LabelRequest, source: str, reviewed: frozenset[str] | None, problems: list[str]
+) -> list[Row]:
     """Return the rows of a labelled frame, that of the frame first; add a line to `problems` for what is wrong."""
     image = {name: one.row[name] for name in _IMAGE}
     shapes = tuple(
@@ -251,7 +264,7 @@ def _rows(one: Labelled, request: LabelRequest, source: str, problems: list[str]
     common = {
         **image,
         "source": source,
-        "role": request.role,
+        "role": _role(one.returned, request, reviewed),
         "file_name": one.returned.name,
         "matched_by": one.match.by,
         "imported_ns": time.time_ns(),
@@ -272,20 +285,41 @@ def _rows(one: Labelled, request: LabelRequest, source: str, problems: list[str]
     return [{name: row.get(name) for name in names} | common for row in (whole, *found)]
 
 
+def _role(returned: Returned, request: LabelRequest, reviewed: frozenset[str] | None) -> LabelRole:
+    if reviewed is None:
+        return request.role
+    return "ground-truth" if endings_in(returned.name, reviewed) else "suggestion"
+
+
+def _roles_in(rows: Sequence[Row]) -> list[str]:
+    return [role for role in ROLES if any(row["role"] == role for row in rows)]
+
+
+def _reviewed(request: LabelRequest) -> frozenset[str] | None:
+    """Return the names of images with ground truth; None for no list."""
+    if request.reviewed is None:
+        return None
+    if request.role == imported_labels.SUGGESTION:
+        raise UserError(
+            f"--reviewed {request.reviewed} makes the labels of some images ground truth, and those of the others "
+            "suggestions; leave out --as"
+        )
+    return names_in_list("--reviewed", request.reviewed)
+
+
 def _track_of(source: str, stream: str, track: str) -> int:
     """Return a number for a track that the files have a name for: the same whenever they are imported."""
     digest = blake3("\x1f".join([source, stream, track]).encode()).digest(8)
     return int.from_bytes(digest, "big") >> (64 - _TRACK_BITS)
 
 
-def _taken(view: View, rows: Sequence[Row], source: str, request: LabelRequest) -> Iterator[str]:
+def _taken(view: View, rows: Sequence[Row], source: str) -> Iterator[str]:
     """Say which frames have ground truth of another source: only one source can have the ground truth of a frame."""
-    if request.role != imported_labels.GROUND_TRUTH:
-        return
+    mine = [row for row in rows if row["role"] == imported_labels.GROUND_TRUTH]
     others = imported_labels.frames(view.lazy).filter(
         pl.col("role") == imported_labels.GROUND_TRUTH, pl.col("source") != source
     )
-    both = others.join(_images_of(rows).lazy(), on=list(_IMAGE), how="semi")
+    both = others.join(_images_of(mine).lazy(), on=list(_IMAGE), how="semi")
     for other, n in both.group_by("source").len().sort("source").collect().iter_rows():
         name = other.removeprefix(imported_labels.PREFIX)
         yield (

@@ -49,10 +49,22 @@ class NewExport(Body):
 
 @router.get("/selections", name="list_selections")
 def list_selections(project: str, request: Request) -> Any:
-    """Return the selections with their numbers of frames."""
-    rows = _store(request, project).read(schemas.SELECTIONS, ("selection",))
-    counted = rows.group_by("selection").aggregate([([], "count_all")]).sort_by("selection")
-    return {"selections": [{"name": row["selection"], "frames": row["count_all"]} for row in counted.to_pylist()]}
+    """Return the selections, by name: how many frames of how many streams, and how they were chosen."""
+    columns = ("selection", "strategy", "stream_id", "created_ns")
+    rows = _store(request, project).read(schemas.SELECTIONS, columns).group_by("selection")
+    facts = [([], "count_all"), ("strategy", "min"), ("stream_id", "count_distinct"), ("created_ns", "max")]
+    return {
+        "selections": [
+            {
+                "name": row["selection"],
+                "frames": row["count_all"],
+                "strategy": row["strategy_min"],
+                "streams": row["stream_id_count_distinct"],
+                "created_at": utc(row["created_ns_max"]),
+            }
+            for row in rows.aggregate(facts).sort_by("selection").to_pylist()
+        ]
+    }
 
 
 @router.post("/selections", name="add_selection", status_code=201)
@@ -136,6 +148,8 @@ def delete_export(project: str, job_id: str, request: Request) -> None:
 
 
 def _submitted(request: Request, project: str, options: TaskOptions, priority: int) -> dict[str, str]:
+    # Selections, releases and exports have all that people have approved until now.
+    request.app.state.reviews.publish(project)
     return {"job_id": tasks.submit(workspace_of(request, project), options, priority)}
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query
 
+from jobs.core.errors import UserError
 from jobs.web.frame_columns import NO_TIME
 from jobs.web.frame_details import frame_detail
 from jobs.web.frame_filters import FrameFilter, Keep, check_sort, facets, listed
 from jobs.web.frame_table import FrameTable
+from jobs.web.frame_vectors import By
 from jobs.web.plain import number, utc
 from jobs.web.problems import MissingError
 from jobs.web.routes.project_parts import Data, Number, Stream
@@ -20,6 +23,9 @@ router = APIRouter(tags=["frames"])
 
 _MOST_FRAMES = 1000
 _MOST_LETTERS = 10_000
+_INTERVAL = r"^(0(\.\d+)?|1(\.0+)?)-(0(\.\d+)?|1(\.0+)?)$"
+_AREA = r"^(embedding|layout):[0-9.,;]+$"
+_LEAST_CORNERS, _MOST_CORNERS = 3, 200
 _Names = Annotated[list[Annotated[str, Query(min_length=1, max_length=1000)]], Query(max_length=100)]
 
 
@@ -30,14 +36,56 @@ def _filter(
     reason: _Names = [],  # noqa: B006
     category: _Names = [],  # noqa: B006
     hour: Annotated[list[Annotated[int, Query(ge=0, le=23)]], Query(max_length=24)] = [],  # noqa: B006
+    score: Annotated[
+        str | None, Query(max_length=60, pattern=_INTERVAL, description="Interval of the highest score, as 0.3-0.5.")
+    ] = None,
+    flag: _Names = [],  # noqa: B006
+    scene: _Names = [],  # noqa: B006
+    caption: _Names = [],  # noqa: B006
+    group: _Names = [],  # noqa: B006
+    reviewed: Annotated[list[Literal["yes", "no"]], Query(max_length=2)] = [],  # noqa: B006
+    area: Annotated[
+        str | None,
+        Query(max_length=4000, pattern=_AREA, description="Polygon on the map, as layout:0.1,0.2;0.3,0.2;0.3,0.4."),
+    ] = None,
 ) -> FrameFilter:
     condition = where if where and where.strip() else None
     verdicts: tuple[Keep, ...] = tuple(sorted(set(keep)))
     hours = tuple(sorted(set(hour)))
-    return FrameFilter(condition, _sorted(stream), verdicts, _sorted(reason), _sorted(category), hours)
+    between = None
+    if score is not None:
+        low, high = (float(edge) for edge in score.split("-"))
+        between = (low, high)
+    return FrameFilter(
+        where=condition,
+        stream=_sorted(stream),
+        keep=verdicts,
+        reason=_sorted(reason),
+        category=_sorted(category),
+        hour=hours,
+        score=between,
+        flag=_sorted(flag),
+        scene=_sorted(scene),
+        caption=_sorted(caption),
+        group=_sorted(group),
+        reviewed=_sorted(reviewed),
+        area=None if area is None else _polygon(area),
+    )
 
 
-def _sorted(names: list[str]) -> tuple[str, ...]:
+def _polygon(text: str) -> tuple[By, tuple[tuple[float, float], ...]]:
+    """Return the vectors of a map, and the corners of a polygon on it. Raises `UserError` for no polygon."""
+    by, _, places = text.partition(":")
+    try:
+        corners = tuple((float(x), float(y)) for x, y in (place.split(",") for place in places.split(";")))
+    except ValueError:
+        corners = ()
+    if not _LEAST_CORNERS <= len(corners) <= _MOST_CORNERS or not all(0 <= edge <= 1 for at in corners for edge in at):
+        raise UserError(f"area: expected {_LEAST_CORNERS} to {_MOST_CORNERS} corners, as x,y;x,y;… from 0 to 1")
+    return ("embedding" if by == "embedding" else "layout"), corners
+
+
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
@@ -107,6 +155,7 @@ def _described(table: FrameTable, frames: FrameList, start: int, limit: int) -> 
             {
                 "stream_id": stream,
                 "frame_idx": number(idx),
+                "row": place,
                 "h": h,
                 "width": width or None,
                 "height": height or None,

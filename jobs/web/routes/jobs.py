@@ -110,7 +110,7 @@ def get_journal(
 ) -> Any:
     """Return what a job wrote down, from a number on."""
     workspace = workspace_of(request, project)
-    _require_job(workspace, job_id)
+    require_job(workspace, job_id)
     return request.app.state.journals.events(workspace.root, job_id, after, limit, stage, errors)
 
 
@@ -148,7 +148,7 @@ def pause_after(project: str, job_id: str, body: PauseAfter, request: Request) -
 def clear(project: str, job_id: str, request: Request) -> None:
     """Delete the records of a job that is over and that nothing refers to; what it computed stays."""
     workspace = workspace_of(request, project)
-    _require_job(workspace, job_id)
+    require_job(workspace, job_id)
     job_control.clear(workspace, job_id)
 
 
@@ -158,7 +158,7 @@ def replay(project: str, job_id: str, body: ReplayFrom, who: Me, request: Reques
     if not who.is_admin and (wrong := list(submissions.wrong_settings(body.settings))):
         raise ForbiddenError(wrong)
     workspace = workspace_of(request, project)
-    _require_job(workspace, job_id)
+    require_job(workspace, job_id)
     asked = job_control.replay(workspace, job_id, body.start, body.settings, body.promote)
     return {"job_id": queue.enqueue(asked)}
 
@@ -167,7 +167,7 @@ def replay(project: str, job_id: str, body: ReplayFrom, who: Me, request: Reques
 def replay_stage(project: str, job_id: str, body: PauseAfter, request: Request) -> Any:
     """Put into the queue that one stage of a run is recomputed from stored inputs."""
     workspace = workspace_of(request, project)
-    _require_job(workspace, job_id)
+    require_job(workspace, job_id)
     return {"job_id": queue.enqueue(job_control.replay_stage(workspace, job_id, body.stage))}
 
 
@@ -175,7 +175,7 @@ def replay_stage(project: str, job_id: str, body: PauseAfter, request: Request) 
 def retry(project: str, job_id: str, request: Request) -> Any:
     """Put into the queue that the quarantined frames of a run are computed."""
     workspace = workspace_of(request, project)
-    _require_job(workspace, job_id)
+    require_job(workspace, job_id)
     return {"job_id": queue.enqueue(job_control.retry_quarantined(workspace, job_id))}
 
 
@@ -184,22 +184,35 @@ def add_job(project: str, body: NewRun, who: Me, request: Request) -> Any:
     """Put a run into the queue, after all checks that need no work."""
     workspace = workspace_of(request, project)
     submissions.check(workspace, body.options, who.is_admin)
+    request.app.state.reviews.publish(project)
     return {"job_id": queue.submit(str(workspace.root), body.options, body.priority)}
 
 
 @router.post("/plan", name="plan_job")
 def plan(project: str, body: NewRun, who: Me, request: Request) -> Any:
-    """Return what each stage of a run would do and why, as `--dry-run` does; nothing is written."""
+    """Return what each stage of a run would do and why, as `--dry-run` does; nothing is written.
+
+    `seconds` is how long it may take, by what stages took here before: none where one never ran, in all those of the
+    others, without the stages that `unknown` names.
+    """
     from dataclasses import asdict
 
     from jobs.runs.dry_run import forecast
+    from jobs.runs.expected_time import expected_seconds, in_all
     from jobs.runs.prepare import prepare
     from jobs.runs.run_options import build_request
 
     workspace = workspace_of(request, project)
     submissions.check(workspace, body.options, who.is_admin)
     prepared = prepare(build_request(str(workspace.root), body.options.with_absolute_paths()))
-    return {"frames": prepared.n_frames, "stages": [asdict(stage) for stage in forecast(prepared)]}
+    found = forecast(prepared)
+    seconds = expected_seconds(prepared.store, prepared.stages, found)
+    return {
+        "frames": prepared.n_frames,
+        "streams": [{"stream_id": each.stream_id, "frames": each.n_frames} for each in prepared.streams],
+        "stages": [{**asdict(stage), "seconds": seconds[stage.stage]} for stage in found],
+        **in_all(prepared.stages, seconds),
+    }
 
 
 @router.get("/runs", name="list_runs")
@@ -265,11 +278,11 @@ def control_gateway(project: str, action: Literal["start", "stop"], request: Req
 
 def _control(request: Request, project: str, job_id: str, ask: Callable[[Workspace], ControlResult]) -> Any:
     workspace = workspace_of(request, project)
-    _require_job(workspace, job_id)
+    require_job(workspace, job_id)
     return job_control.leave_to_gateway(workspace, ask(workspace)).values()
 
 
-def _require_job(workspace: Workspace, job_id: str) -> None:
+def require_job(workspace: Workspace, job_id: str) -> None:
     """Raise `MissingError` for an id that is not exactly that of a job: pages name no beginnings, and no `last`."""
     if job_id not in set(jobs_of(workspace.require().root)):
         raise MissingError(f"there is no job {job_id[:100]!r}")

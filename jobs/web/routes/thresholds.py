@@ -41,6 +41,8 @@ def get_thresholds(
     """Return the settings that may be moved, with the values of a run, and histograms of the measures."""
     workspace = workspace_of(request, project)
     with previews_of(request).of(workspace, _shown_run(workspace, run)) as preview:
+        # The first move of a slider then costs what the others do.
+        preview.changes()
         return {
             "run": preview.job_id,
             "settings": settings_of(preview.config),
@@ -62,13 +64,13 @@ def preview_thresholds(project: str, body: Moved, request: Request) -> Any:
         changes = preview.changes(body.settings)
         start = preview.first_changed(body.settings)
         job_id = preview.job_id
-    changed = changes.changed()
-    rows = changed.slice(body.start, body.limit).to_dicts()
+    counts = changes.counts()
+    rows = changes.changed(body.start, body.limit).to_dicts()
     sets = [word for setting in body.settings for word in ("--set", setting)]
     return {
         "run": job_id,
-        **changes.counts(),
-        "changes": changed.height,
+        **counts,
+        "changes": counts["newly_kept"] + counts["newly_dropped"],
         "start": body.start,
         "frames_changed": [{**row, "frame_idx": number(row["frame_idx"])} for row in rows],
         "start_stage": start,

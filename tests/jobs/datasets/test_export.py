@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets import release
 from jobs.datasets.export import ExportRequest, export
 from jobs.datasets.export_classes import ClassChoice
+from jobs.datasets.export_formats import FORMATS
 from jobs.engine.ray_engine import Engine
 from jobs.storage.paths import ObjectPath, place
 from jobs.storage.store import Store
@@ -171,7 +173,7 @@ def test_a_changed_image_stops_the_export_and_leaves_no_files(tmp_path: Path, en
 def test_an_earlier_export_is_replaced_and_nothing_else_is(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
     workspace, _ = exported
     export(workspace, ExportRequest("coco", place(tmp_path / "out")))
-    export(workspace, ExportRequest("jsonl", place(tmp_path / "out")))
+    export(workspace, ExportRequest("jsonl", place(tmp_path / "out"), overwrite=True))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["frames_default.jsonl", "manifest.json"]
     mine = tmp_path / "mine"
     mine.mkdir()
@@ -360,8 +362,22 @@ def test_a_dataset_of_another_release_or_workspace_is_not_replaced(
     with pytest.raises(UserError, match=r"holds a dataset of release v1; .* replace it with --overwrite"):
         export(workspace, ExportRequest("jsonl", out))
     export(workspace, ExportRequest("jsonl", out, overwrite=True))
+    with pytest.raises(UserError, match="holds a dataset of no release"):
+        export(workspace, ExportRequest("jsonl", out, release="v1"))
     other = Workspace.at(tmp_path / "tables")
     go(other, write_noise_stream(tmp_path / "cam", range(3)))
     with pytest.raises(UserError, match="holds a dataset of another workspace"):
         export(other, ExportRequest("jsonl", out))
     assert export(other, ExportRequest("jsonl", out, overwrite=True))["frames"] == {"default": 3}
+
+
+def test_a_dataset_in_another_format_is_not_replaced(exported: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, _ = exported
+    out = place(tmp_path / "out")
+    # Those of masks are refused here for want of a model.
+    formats = [name for name, kind in FORMATS.items() if not kind.by_masks]
+    for before, after in pairwise([*formats, formats[0]]):
+        export(workspace, ExportRequest(before, out, overwrite=True))
+        with pytest.raises(UserError, match=f"holds a dataset in format {before}; .* replace it with --overwrite"):
+            export(workspace, ExportRequest(after, out))
+        assert json.loads((tmp_path / "out/manifest.json").read_text())["format"] == before

@@ -12,7 +12,8 @@ import pytest
 
 from jobs.core.choices import ExportFormat
 from jobs.core.errors import UserError
-from jobs.datasets.export import FORMATS, ExportRequest, export
+from jobs.datasets.export import ExportRequest, export
+from jobs.datasets.export_formats import FORMATS
 from jobs.storage.paths import ObjectPath, place
 from jobs.storage.spare_files import spare_name
 from jobs.storage.workspace import Workspace
@@ -108,7 +109,7 @@ def test_an_export_through_a_link_is_written_where_it_leads(exported: Workspace,
     # First where there is nothing yet, then over what is there, then over another format.
     formats: tuple[ExportFormat, ...] = ("yolo", "yolo", "coco")
     for format_ in formats:
-        export(exported, ExportRequest(format_, place(link), everything=True))
+        export(exported, ExportRequest(format_, place(link), everything=True, overwrite=True))
         assert link.readlink() == Path("disk/set")
         assert json.loads((tmp_path / "disk/set/manifest.json").read_text())["format"] == format_
     assert sorted(p.name for p in tmp_path.rglob("*") if p.parent in {tmp_path, tmp_path / "disk"}) == [

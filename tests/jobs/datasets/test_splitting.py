@@ -89,6 +89,51 @@ def test_a_fixed_camera_is_divided_by_time_unasked(fixed: Workspace, tmp_path: P
     assert blocks["split"].max() == 1
 
 
+def crossed(n: int, period: int, visit: int, root: Path) -> Workspace:
+    """The workspace of a fixed camera before which a square goes round for `visit` of every `period` frames."""
+    scene = noise(1)
+    pictures = []
+    for number in range(n):
+        rng = np.random.default_rng(number)
+        picture = np.clip(scene.astype(np.int16) + rng.integers(-2, 3, scene.shape), 0, 255).astype(np.uint8)
+        if number % period < visit:
+            angle = number % period / 4
+            x, y = round(70 + 40 * np.cos(angle)), round(45 + 25 * np.sin(angle))
+            picture[y - 12 : y + 12, x - 12 : x + 12] = 250
+        pictures.append(picture)
+    clip = write_clip(root / "gate.mp4", pictures)
+    workspace = Workspace.at(root / "tables")
+    go(workspace, clip, settings=FIXED)
+    return workspace
+
+
+def test_long_tracks_are_on_one_side(tmp_path: Path, engine: Engine) -> None:
+    workspace = crossed(N, 60, 50, tmp_path)
+    spans = View.of(workspace).sql(
+        "SELECT max(frame_idx) - min(frame_idx) AS n FROM objects WHERE track_id IS NOT NULL GROUP BY track_id"
+    )
+    assert max(spans["n"].to_pylist()) > 40
+    report, frames = exported(workspace, tmp_path / "out", max_leak=0)
+    assert report["streams"] == {"gate": {"by": "time", "block": "20 frames", "guard": "5 frames"}}
+    assert report["tracks_in_several"] == []
+    found = report["of"]["val"]
+    assert found["tracks"]["in_it"] > 0
+    assert found["tracks"]["in_both"] == found["leaking"]["frames"] == 0
+    assert min(distances(frames)) >= 5
+    assert frames.filter(split="val").height >= 20
+    assert frames.height > N / 2
+
+
+def test_a_track_on_everything_is_named(tmp_path: Path, engine: Engine) -> None:
+    workspace = crossed(120, 120, 120, tmp_path)
+    report, _ = exported(workspace, tmp_path / "out")
+    (track,) = report["tracks_in_several"]
+    assert track["frames"] > 60
+    assert report["of"]["val"]["tracks"]["in_both"] == 1
+    with pytest.raises(UserError, match=r"--max-leak 0: .*1 tracks in both"):
+        exported(workspace, tmp_path / "refused", max_leak=0.0)
+
+
 def test_groups_alone_leak_and_can_be_refused(fixed: Workspace, tmp_path: Path) -> None:
     report, frames = exported(fixed, tmp_path / "out", split_by="group")
     found = report["of"]["val"]

@@ -22,7 +22,7 @@ from tests.helpers import go, rows, said, winnow
 from tests.training_material import epochs_of, labelled_workspace, picture
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 SPLIT = {"train": 0.64, "val": 0.2, "test": 0.16}
 SMALL: dict[str, Any] = {
@@ -85,7 +85,6 @@ def test_the_test_split_is_never_in_the_folder_of_a_training(workspace: Workspac
     assert not hidden.intersection(copied)
 
 
-@pytest.mark.process
 def test_a_training_that_is_killed_has_the_weights_of_one_that_is_not(
     workspace: Workspace, undisturbed: dict[str, Any]
 ) -> None:

@@ -99,6 +99,8 @@ def _annotation(each: dict[str, Any], number: int, image: dict[str, Any]) -> dic
         segmentation = [ring.reshape(-1).tolist() for ring in drawn]
     beside = {name: each[name] for name in _BESIDE if each[name] is not None}
     turned = {"rotation": round(each["rotation"], _DIGITS)} if each.get("rotation") else {}
+    # Datumaro makes a crowd of everything with run lengths, but keeps attributes.
+    crowd = {"winnow_crowd": True} if is_crowd else {}
     return {
         "id": number,
         "image_id": image["id"],
@@ -110,5 +112,5 @@ def _annotation(each: dict[str, Any], number: int, image: dict[str, Any]) -> dic
         "score": round(each["score"], 6),
         **beside,
         "winnow_id": each["annotation_id"],
-        "attributes": attributes_of(each) | turned | beside | {"winnow_id": each["annotation_id"]},
+        "attributes": attributes_of(each) | turned | beside | crowd | {"winnow_id": each["annotation_id"]},
     }

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from transforms.formats.exports import voc, yolo
 from transforms.formats.exports.objects import Objects, corners_of, outlines_of
+from transforms.formats.outlines import Points
 
 Loses = Callable[[Mapping[str, Any], int, int], bool]
 """Says whether a format loses something of an object on a frame of this width and height."""
@@ -37,8 +38,17 @@ def _is_turned(each: Mapping[str, Any], _width: int, _height: int) -> bool:
 
 def _is_cut(each: Mapping[str, Any], width: int, height: int) -> bool:
     """Return whether a turned box has a corner outside of the image, which ends at the edge."""
-    points = corners_of(each)
-    return bool(each.get("rotation")) and bool(((points < 0) | (points > [width, height])).any())
+    return bool(each.get("rotation")) and _leaves(corners_of(each), width, height)
+
+
+def _is_cut_around_a_mask(each: Mapping[str, Any], width: int, height: int) -> bool:
+    """Return whether the turned box of an object, or around its mask, has a corner outside of the image."""
+    is_turned = bool(each.get("rotation")) or each["mask_rle"] is not None
+    return is_turned and _leaves(yolo.corners_in_obb(each, width, height), width, height)
+
+
+def _leaves(points: Points, width: int, height: int) -> bool:
+    return bool(((points < 0) | (points > [width, height])).any())
 
 
 def _has_mask(each: Mapping[str, Any], _width: int, _height: int) -> bool:
@@ -62,7 +72,7 @@ LEFT_OUT: Mapping[str, Mapping[str, Loses]] = {
 SIMPLIFIED: Mapping[str, Mapping[str, Loses]] = {
     "yolo": {"masks": _has_mask, "turned": _is_turned, "tracks": _has_track},
     "yolo-segment": {"holes": _has_holes, "cut": _is_cut, "tracks": _has_track},
-    "yolo-obb": {"masks": _has_mask, "cut": _is_cut, "tracks": _has_track},
+    "yolo-obb": {"masks": _has_mask, "cut": _is_cut_around_a_mask, "tracks": _has_track},
     "voc": {"masks": _has_mask, "turned": _is_turned, "tracks": _has_track},
 }
 """What a format does not hold of an object that it has: turned boxes become upright, holes are filled."""

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from transforms.formats.exports.objects import Objects, clipped_box, corners_of, outlines_of
-from transforms.formats.outlines import smallest_turned_box
+from transforms.formats.exports.objects import Objects, clipped_box, corners_of, mask_of, outlines_of, polygons_of
+from transforms.formats.outlines import Points, filled, outlines, smallest_turned_box
 
 Task = Literal["detect", "segment", "obb"]
 
@@ -56,13 +56,31 @@ def _line(each: dict[str, Any], width: int, height: int, task: Task) -> str:
         left, top, right, bottom = clipped_box(each, width, height)
         (x, across), (y, down) = _span(left, right, width), _span(top, bottom, height)
         return f"{each['label']} {x} {y} {across} {down}"
-    points = outlines_of(each, width, height).joined
-    if not len(points) or (task == "obb" and each.get("rotation")):
+    if task == "obb":
+        points = corners_in_obb(each, width, height)
+    elif not len(points := _outline(each, width, height)):
         points = corners_of(each)
-    elif task == "obb":
-        points = smallest_turned_box(points)
     shares = np.clip(points / [width, height], 0, 1).reshape(-1).tolist()
     return " ".join([str(each["label"]), *(f"{share:.{_DIGITS}f}" for share in shares)])
+
+
+def corners_in_obb(each: Mapping[str, Any], width: int, height: int) -> Points:
+    """Return the corners of an object's turned box, or of the smallest one around its mask, shape (4, 2)."""
+    if each.get("rotation") or each["mask_rle"] is None:
+        return corners_of(each)
+    return smallest_turned_box(_outline(each, width, height))
+
+
+def _outline(each: Mapping[str, Any], width: int, height: int) -> Points:
+    """Return the outline of an object as one polygon, shape (N, 2); of shape (0, 2) without a mask."""
+    found = outlines_of(each, width, height)
+    drawn = found.joined
+    if len(found.parts) > 1 and polygons_of(each):
+        # Of polygons that overlap, one polygon would not have the area that both have.
+        area = mask_of(each, width, height)
+        if not np.array_equal(filled([drawn], width, height), area):
+            return outlines(area).joined
+    return drawn
 
 
 def _span(low: float, high: float, size: int) -> tuple[str, str]:

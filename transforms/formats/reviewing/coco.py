@@ -149,6 +149,18 @@ def _named_by_id(data: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _crowd(each: _Annotation, attributes: dict[str, Any]) -> bool | None:
+    """Return whether an annotation is a crowd; None where nothing credible says so.
+
+    Datumaro makes a crowd of everything with run lengths. It drops fields of ours, but keeps attributes of ours.
+    """
+    by_us = attributes.pop("winnow_crowd", None)
+    went_through_a_tool = each.winnow_id is None and "winnow_id" in (each.attributes or {})
+    if went_through_a_tool and isinstance(each.segmentation, _Runs) and each.iscrowd:
+        return True if by_us else None
+    return None if each.iscrowd is None else bool(each.iscrowd)
+
+
 def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str], place: str) -> ReviewedShape:
     attributes = dict(each.attributes or {})
     own = [each.winnow_id, attributes.pop("winnow_id", None), attributes.pop("annotation_id", None)]
@@ -167,7 +179,7 @@ def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str],
         "numbered_id": ids.get(str(each.id)),
         "track_id": None if track is None else int(track),
         "text": each.text if each.text is not None else text,
-        "is_crowd": None if each.iscrowd is None else bool(each.iscrowd),
+        "is_crowd": _crowd(each, attributes),
         "rotation": _rotation(attributes.pop("rotation", 0)),
         "attributes": kept_attributes(attributes),
         "place": place,

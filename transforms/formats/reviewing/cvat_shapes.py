@@ -18,12 +18,17 @@ from transforms.formats.reviewing.shapes import RELATIONS, Box, ReviewedShape, R
 ATTRIBUTE = "annotation_id"
 NOTE = "note"
 _OCCLUDED = "occluded"
+_TEXT, _TRACK, _CROWD = "text", "winnow_track", "is_crowd"
 _DIGITS = 2
 
 
 def texts_of(each: Mapping[str, Any]) -> dict[str, str]:
     """Return the attributes of an object as CVAT's, all of them text, that labels have to declare."""
     found = {n: v for n, v in attributes_of(each).items() if n not in {_OCCLUDED, RELATIONS, ATTRIBUTE, NOTE}}
+    found |= {_TEXT: each["text"]} if each.get("text") else {}
+    # Datumaro drops attributes that are called track_id.
+    found |= {_TRACK: each["track_id"]} if each.get("track_id") is not None else {}
+    found |= {_CROWD: True} if each.get(_CROWD) else {}
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()}
 
 
@@ -74,8 +79,20 @@ def shape_of(element: ET.Element, width: int, height: int, label: str, place: st
     if element.get(_OCCLUDED) == "1":
         values[_OCCLUDED] = True
     found = _READERS[element.tag](element.attrib, width, height)
-    common: dict[str, Any] = {"annotation_id": kept, "note": note, "attributes": values, "place": place}
+    common: dict[str, Any] = {"annotation_id": kept, "note": note, "place": place}
+    common |= {"text": values.pop(_TEXT, None), "track_id": _track_in(values)}
+    common |= {"is_crowd": True if (values.pop(_CROWD, None) or "").casefold() == "true" else None}
+    common["attributes"] = values
     return ReviewedShape(label, rotation=degrees, **common, **found)
+
+
+def _track_in(values: dict[str, Any]) -> int | None:
+    """Return the number of a track of ours, taken from attributes; what is no number remains an attribute."""
+    text = values.get(_TRACK)
+    if text is None or not text.isdecimal():
+        return None
+    del values[_TRACK]
+    return int(text)
 
 
 def attributes_in(element: ET.Element) -> dict[str, Any]:

@@ -7,7 +7,7 @@ const rules = [
   [/^(?!.*\.(test\.ts|mjs)$).*\.(svelte|ts|css|html)$/, /https?:\/\/(?!127\.0\.0\.1|www\.w3\.org)/, 'names an address elsewhere'],
   [/\.(svelte|html)$/, /\sstyle=/, 'has a style attribute, which the content security policy refuses: use `style:`'],
   [/\.svelte$/, /\{@html\b/, 'writes markup of a text'],
-  [/\.(svelte|ts)$/, /\b(localStorage|sessionStorage)\b(?!.*\bpreference\b)/, 'stores something in the browser that is no preference'],
+  [/\.(svelte|ts)$/, /\b(localStorage|sessionStorage)\b(?!.*\b(preference|draft)\b)/, 'stores something in the browser that is neither a preference nor a draft'],
   [/^package-lock\.json$/, /"resolved"|registry\.|npmmirror|artifactory|verdaccio/i, 'names where a package came from'],
   [/^(\.npmrc|package\.json|vite\.config\.ts)$/, /registry(?!-resolved)/, 'names a registry'],
 ];

@@ -126,6 +126,30 @@ def test_ground_truth_is_what_is_on_its_frames(place: Path) -> None:
     assert (export["models"][0]["source"], export["not_annotated"]) == ("import:city", 0)
 
 
+def test_a_list_says_which_images_were_reviewed(place: Path) -> None:
+    (place / "reviewed.txt").write_text("gate/image_0.png\n\nimage_2.png\n")
+    found = brought(place, coco(place, *GATE), "--reviewed", place / "reviewed.txt")
+    assert (found["role"], found["frames"], found["ground_truth"]) == ("ground-truth and suggestion", 3, 2)
+    assert standing(place) == [
+        ("yard/gate", 0, "bus", 50.0, "import:city", "approve"),
+        ("yard/gate", 0, "car", 10.0, "import:city", "approve"),
+        ("yard/gate", 1, "car", 20.0, "import:city", None),
+    ]
+    reviewed = view(place).sql("SELECT frame_idx FROM reviewed_frames ORDER BY 1")
+    assert reviewed["frame_idx"].to_pylist() == [0, 2]
+    listed = said(winnow("labels", "list", "-w", place / "tables", "--json"))
+    assert [each["role"] for each in listed] == ["ground-truth and suggestion"]
+    # The whole of it was reviewed meanwhile.
+    assert brought(place, coco(place, *GATE))["unchanged"] == 3
+    assert view(place).sql("SELECT frame_idx FROM reviewed_frames").num_rows == 3
+    (place / "reviewed.txt").write_text("image_0.png\nimage_7.png\n")
+    assert refused(place, coco(place, *GATE), "--reviewed", place / "reviewed.txt") == [
+        f"{place / 'labels.json'}: --reviewed: image_7.png is no image of the dataset"
+    ]
+    both = refused(place, coco(place, *GATE), "--reviewed", place / "reviewed.txt", "--as", "suggestion")
+    assert "leave out --as" in both[0]
+
+
 def test_importing_again_changes_nothing_and_a_changed_file_replaces_its_own(place: Path) -> None:
     brought(place, coco(place, *GATE))
     brought(place, coco(place, ("dock/image_4.png", "boat", 5)), name="harbour")

@@ -49,7 +49,8 @@ def test_a_dataset_is_made_and_downloaded_in_a_browser(server: WebServer, place:
     submit(server, "selections", name="some", n=3)
     submit(server, "releases", name="first")
     run_queue(place)
-    assert server.admin.get(f"{server.project}/selections").json() == {"selections": [{"name": "some", "frames": 3}]}
+    [row] = server.admin.get(f"{server.project}/selections").json()["selections"]
+    assert (row["name"], row["frames"], row["strategy"]) == ("some", 3, "diverse")
     assert [row["name"] for row in server.admin.get(f"{server.project}/releases").json()["releases"]] == ["first"]
     job_id = submit(server, "exports", format="coco", release="first", selection=None)
     path = f"{server.project}/exports/{job_id}/download"

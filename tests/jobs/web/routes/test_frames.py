@@ -18,13 +18,14 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.relations import Limits
 from jobs.views.view import View
-from jobs.web import frame_filters
+from jobs.web import frame_conditions
 from tests.helpers import go
 from tests.jobs.web.material import Server, served
 from transforms.formats.outlines import filled
 
 pytestmark = pytest.mark.process
 
+_BEST = "SELECT (stream_id, frame_idx) FROM objects GROUP BY stream_id, frame_idx"
 _LAST = "NULLS LAST, stream_id, frame_idx"
 
 
@@ -89,6 +90,12 @@ def test_orders_are_those_of_sql(
             "frame_idx = (SELECT max(frame_idx) FROM frames)",
         ),
         ({"category": "moving"}, "(stream_id, frame_idx) IN (SELECT (stream_id, frame_idx) FROM objects)"),
+        ({"score": "0.3-0.7"}, f"(stream_id, frame_idx) IN ({_BEST} HAVING max(score) BETWEEN 0.3 AND 0.7)"),
+        ({"score": "0-1", "stream": ["visited", "cam"]}, f"(stream_id, frame_idx) IN ({_BEST})"),
+        ({"flag": ["frozen", "odd_size"]}, "list_has_any(flags, ['frozen', 'odd_size'])"),
+        ({"reviewed": "no", "keep": "kept"}, "keep"),
+        ({"reviewed": "yes"}, "false"),
+        ({"scene": "0@cam", "caption": "dog"}, "false"),
     ],
 )
 def test_filters_choose_what_sql_chooses(
@@ -108,7 +115,8 @@ def test_a_frame_in_a_list_has_the_values_of_the_tables(
         "SELECT stream_id, frame_idx, content_hash[:16] AS h, width, height, keep, reasons, n_objects, t_ns "
         "FROM curated ORDER BY 1, 2",
     )
-    ours = [{k: v for k, v in frame.items() if k != "t"} for frame in frames]
+    assert [frame["row"] for frame in frames] == list(range(242))
+    ours = [{k: v for k, v in frame.items() if k not in {"t", "row"}} for frame in frames]
     assert ours == [{k: v for k, v in row.items() if k != "t_ns"} for row in rows]
     timed = [frame["t"] for frame in frames if frame["stream_id"] == "timed"]
     assert (timed[0], timed[14], timed[15]) == (
@@ -202,7 +210,7 @@ def test_bad_conditions_have_one_clear_line(
 def test_conditions_have_limits(
     server: Server, viewer: httpx.Headers, monkeypatch: pytest.MonkeyPatch, limits: Limits, condition: str, line: str
 ) -> None:
-    monkeypatch.setattr(frame_filters, "_LIMITS", limits)
+    monkeypatch.setattr(frame_conditions, "_LIMITS", limits)
     answer = server.get("frames", viewer, where=condition)
     assert (answer.status_code, answer.json()["lines"]) == (400, [line])
 
@@ -214,7 +222,7 @@ def test_unknown_orders_and_lists_are_refused(server: Server, viewer: httpx.Head
     ]
     gone = server.get("frames", viewer, snapshot="nonsense")
     assert (gone.status_code, len(gone.json()["lines"])) == (410, 1)
-    for query in ({"limit": 0}, {"limit": 10**6}, {"start": -1}, {"hour": 24}, {"keep": "maybe"}):
+    for query in ({"limit": 0}, {"limit": 10**6}, {"start": -1}, {"hour": 24}, {"keep": "maybe"}, {"score": "0.3"}):
         assert server.get("frames", viewer, **query).status_code == 422
 
 

@@ -107,7 +107,7 @@ def test_written_files_are_read_back() -> None:
     assert [label["name"] for label in labels] == list(CATEGORIES)
     assert [a["name"] for a in labels[0]["attributes"]] == ["annotation_id", "note"]
     declared = ET.fromstring(files["annotations.xml"]).findall("meta/task/labels/label/attributes/attribute/name")
-    assert {e.text for e in declared} == {"annotation_id", "note"}
+    assert {e.text for e in declared} == {"annotation_id", "note", "winnow_track"}
 
 
 def test_all_problems_are_reported_at_once() -> None:

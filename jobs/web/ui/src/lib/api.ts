@@ -11,18 +11,26 @@ export class Problem extends Error {
     readonly title: string,
     readonly lines: readonly string[],
     readonly retryAfter: number | null = null,
+    /** Everything that the answer says, some of which is of one route alone. */
+    readonly about: Readonly<Record<string, unknown>> = {},
   ) {
     super(lines[0] ?? title);
     this.name = 'Problem';
   }
 }
 
-export type Query = Record<string, string | number | boolean | null | undefined>;
+type Parameter = string | number | boolean | null | undefined;
+/** Parameters of a request; several values of one are repeated. */
+export type Query = Record<string, Parameter | readonly string[]>;
 
 /** The address of a route: empty parameters are left out. */
 export function address(path: string, query: Query = {}): string {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== '');
-  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  const given = Object.entries(query).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value])
+      .filter((each) => each !== undefined && each !== null && each !== '')
+      .map((each) => [name, String(each)]),
+  );
+  const text = new URLSearchParams(given).toString();
   return ROOT + path + (text ? `?${text}` : '');
 }
 
@@ -34,7 +42,7 @@ export function problemOf(status: number, body: unknown, retryAfter: string | nu
   const title = typeof about.title === 'string' ? about.title : `the server answered ${status}`;
   const lines = Array.isArray(about.lines) ? about.lines.filter((line) => typeof line === 'string') : [];
   const seconds = retryAfter === null ? Number.NaN : Number(retryAfter);
-  return new Problem(status, title, lines.length > 0 ? lines : [title], Number.isFinite(seconds) ? seconds : null);
+  return new Problem(status, title, lines.length > 0 ? lines : [title], Number.isFinite(seconds) ? seconds : null, about);
 }
 
 type OnSignedOut = () => void;
@@ -93,6 +101,25 @@ export const post = <T>(path: string, body?: unknown, signingIn = false): Promis
 export const put = <T>(path: string, body: unknown): Promise<T> => request<T>('PUT', path, { body });
 export const patch = <T>(path: string, body: unknown): Promise<T> => request<T>('PATCH', path, { body });
 export const remove = <T = void>(path: string): Promise<T> => request<T>('DELETE', path);
+
+/** An object and the bytes after it, as the map of frames is sent: its length, the object, columns. */
+export async function getBinary<T>(path: string, query: Query, signal: AbortSignal): Promise<{ head: T; bytes: ArrayBuffer; at: number }> {
+  let answer: Response;
+  try {
+    answer = await fetch(address(path, query), { credentials: 'same-origin', signal });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new Problem(0, 'no answer', ['the server does not answer; is `winnow serve` running?']);
+  }
+  if (!answer.ok) {
+    if (answer.status === 401) onSignedOut();
+    throw problemOf(answer.status, await answer.json().catch(() => null), answer.headers.get('retry-after'));
+  }
+  const bytes = await answer.arrayBuffer();
+  const length = new DataView(bytes).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length))) as T;
+  return { head, bytes, at: 4 + length };
+}
 
 /** The lines to show of anything that was thrown. */
 export function linesOf(error: unknown): readonly string[] {

@@ -16,6 +16,7 @@ export class Chunks<T> {
   snapshot: string | null = null;
   private readonly known = new Map<number, T[]>();
   private readonly asked = new Map<number, AbortController>();
+  private readonly stale = new Set<number>();
   private generation = 0;
   private failed = false;
 
@@ -52,9 +53,15 @@ export class Chunks<T> {
     // Until the first answer fixes an order, nothing else can be asked for.
     if (this.snapshot === null && this.asked.size > 0) return;
     for (let number = first; number <= last; number += 1) {
-      if (!this.known.has(number) && !this.asked.has(number)) void this.ask(number);
+      if ((!this.known.has(number) || this.stale.has(number)) && !this.asked.has(number)) void this.ask(number);
       if (this.snapshot === null) return;
     }
+  }
+
+  /** Ask again for what is shown, in the order that it has: old rows stay until the new ones are there. */
+  renew(): void {
+    for (const number of this.known.keys()) this.stale.add(number);
+    this.onChange();
   }
 
   retry(): void {
@@ -78,6 +85,7 @@ export class Chunks<T> {
       this.snapshot = chunk.snapshot;
       this.total = chunk.total;
       this.known.set(number, chunk.rows);
+      this.stale.delete(number);
       for (const oldest of this.known.keys()) {
         if (this.known.size <= this.keep) break;
         this.known.delete(oldest);

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { asQuery, filtersOf, frameOf, nameOf } from './filters';
+import { address } from './api';
+import { asQuery, filtersOf, frameOf, nameOf, toggled } from './filters';
 
 test('an address names a frame of a stream of any name', () => {
   const frame = { stream_id: 'hall/a@b #1\né', frame_idx: 42 };
@@ -10,6 +11,12 @@ test('an address names a frame of a stream of any name', () => {
 });
 
 test('only what was chosen is asked for', () => {
-  const filters = filtersOf(new URLSearchParams({ keep: 'kept', where: 'sharpness < 40', frame: '1@cam' }));
-  expect(asQuery(filters)).toEqual({ keep: 'kept', where: 'sharpness < 40' });
+  const filters = filtersOf(new URLSearchParams('keep=kept&where=sharpness+%3C+40&frame=1@cam&reason=dark&reason=blurry'));
+  expect(asQuery(filters)).toEqual({ keep: ['kept'], where: 'sharpness < 40', reason: ['dark', 'blurry'] });
+  expect(address('frames', asQuery(filters))).toBe('/api/v1/frames?keep=kept&reason=dark&reason=blurry&where=sharpness+%3C+40');
+});
+
+test('a click adds a value of a kind, and another one takes it away', () => {
+  expect(toggled(['a'], 'b')).toEqual(['a', 'b']);
+  expect(toggled(['a', 'b'], 'a')).toEqual(['b']);
 });

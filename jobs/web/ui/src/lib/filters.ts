@@ -3,8 +3,11 @@
 import type { Query } from './api';
 import type { FrameName } from './types';
 
-export const FILTERS = ['stream', 'keep', 'reason', 'category', 'hour', 'where', 'sort'] as const;
-export type Filter = (typeof FILTERS)[number];
+/** Filters of which several values may be chosen: a frame with any of them is shown. */
+export const KINDS = ['stream', 'keep', 'reason', 'flag', 'category', 'hour', 'scene', 'caption', 'group', 'reviewed'] as const;
+export type Kind = (typeof KINDS)[number];
+
+export type Filters = Record<Kind, string[]> & Record<'where' | 'score' | 'area' | 'sort', string>;
 
 export const SORTS: readonly { value: string; label: string }[] = [
   { value: '', label: 'stream and number' },
@@ -18,13 +21,22 @@ export const SORTS: readonly { value: string; label: string }[] = [
   { value: '-motion', label: 'most motion first' },
 ];
 
-export function filtersOf(query: URLSearchParams): Record<Filter, string> {
-  return Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ''])) as Record<Filter, string>;
+export function filtersOf(query: URLSearchParams): Filters {
+  const kinds = Object.fromEntries(KINDS.map((name) => [name, query.getAll(name).filter((each) => each !== '')]));
+  const single = Object.fromEntries(['where', 'score', 'area', 'sort'].map((name) => [name, query.get(name) ?? '']));
+  return { ...kinds, ...single } as Filters;
 }
 
-export function asQuery(filters: Record<Filter, string>): Query {
-  return Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== ''));
-}
+export const asQuery = (filters: Filters): Query =>
+  Object.fromEntries(Object.entries(filters).filter(([, value]) => value.length > 0));
+
+/** The values of a kind after a click on one of them: chosen in addition, or not any more. */
+export const toggled = (chosen: readonly string[], value: string): string[] =>
+  chosen.includes(value) ? chosen.filter((each) => each !== value) : [...chosen, value];
+
+export const NO_FILTERS: Record<string, null> = Object.fromEntries(
+  [...KINDS, 'where', 'score', 'area', 'frame'].map((name) => [name, null]),
+);
 
 /** The frame that an address names as NUMBER@STREAM; a stream's name may hold any characters. */
 export function frameOf(text: string | null): FrameName | null {

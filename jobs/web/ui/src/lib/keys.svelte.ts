@@ -3,7 +3,8 @@
 import { untrack } from 'svelte';
 
 export interface Binding {
-  /** A key as KeyboardEvent.key names it, or two after one another: `g o`. Several ways to say the same: an array. */
+  /** A key as KeyboardEvent.key names it, with what is held as `Ctrl+z` or `Alt+Shift+ArrowUp` (a capital letter says
+   * that of letters), or two after one another: `g o`. Several ways to say the same: an array. */
   keys: string | readonly string[];
   /** What it does, as the sheet says it. */
   what: string;
@@ -17,7 +18,7 @@ export interface Group {
   bindings: readonly Binding[];
 }
 
-type Pressed = Pick<KeyboardEvent, 'key' | 'ctrlKey' | 'metaKey' | 'altKey' | 'defaultPrevented' | 'preventDefault'> & {
+type Pressed = Pick<KeyboardEvent, 'key' | 'ctrlKey' | 'metaKey' | 'altKey' | 'shiftKey' | 'defaultPrevented' | 'preventDefault'> & {
   target: EventTarget | null;
 };
 
@@ -29,8 +30,16 @@ const SHOWN: Record<string, string> = {
 /** Keys as they are written on a sheet. */
 export function written(keys: Binding['keys']): string {
   const one = (text: string): string =>
-    text === ' ' ? 'Space' : text.split(' ').map((key) => SHOWN[key] ?? key).join(' then ');
+    text === ' ' ? 'Space' : text.split(' ').map(held).join(' then ');
+  // The last part may be a plus itself.
+  const held = (keys: string): string => keys.replace(/[^+]+$/, (key) => SHOWN[key] ?? key);
   return (typeof keys === 'string' ? [keys] : keys).map(one).join(' or ');
+}
+
+/** What was pressed, with the keys that are held: Command is Ctrl. */
+export function chord(event: Omit<Pressed, 'target' | 'defaultPrevented' | 'preventDefault'>): string {
+  const held = `${event.ctrlKey || event.metaKey ? 'Ctrl+' : ''}${event.altKey ? 'Alt+' : ''}`;
+  return `${held}${event.shiftKey && event.key.length > 1 ? 'Shift+' : ''}${event.key}`;
 }
 
 const ways = (binding: Binding): readonly string[] =>
@@ -65,18 +74,19 @@ export class Keys {
   }
 
   press(event: Pressed, now: number): boolean {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return false;
+    if (event.defaultPrevented) return false;
+    const isHeld = event.ctrlKey || event.metaKey || event.altKey;
     if (takesText(event.target) && event.key !== 'Escape') return false;
     if (usesKey(event.target, event.key)) return false;
-    const pair = this.first && now - this.firstAt <= SEQUENCE_MS ? `${this.first} ${event.key}` : '';
+    const pair = this.first && !isHeld && now - this.firstAt <= SEQUENCE_MS ? `${this.first} ${event.key}` : '';
     this.first = '';
-    const found = (pair && this.find(pair)) || this.find(event.key);
+    const found = (pair && this.find(pair)) || this.find(chord(event)) || (isHeld ? undefined : this.find(event.key));
     if (found) {
       event.preventDefault();
       found.run(event as KeyboardEvent);
       return true;
     }
-    if (this.begins(event.key)) {
+    if (!isHeld && this.begins(event.key)) {
       this.first = event.key;
       this.firstAt = now;
     }

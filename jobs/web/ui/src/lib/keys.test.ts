@@ -3,7 +3,7 @@ import { Keys, takesText, written } from './keys.svelte';
 
 function pressed(key: string, more: Record<string, unknown> = {}) {
   return {
-    key, ctrlKey: false, metaKey: false, altKey: false, defaultPrevented: false, target: null,
+    key, ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, defaultPrevented: false, target: null,
     preventDefault: vi.fn(), ...more,
   };
 }
@@ -57,4 +57,22 @@ test('keys are written as people know them', () => {
   expect([written('g o'), written(['j', 'ArrowDown']), written('Escape'), written(' ')]).toEqual(
     ['g then o', 'j or ↓', 'Esc', 'Space'],
   );
+});
+
+test('what is held with a key is part of it, and of no other', () => {
+  const keys = new Keys();
+  const [undo, plain, nudge] = [vi.fn(), vi.fn(), vi.fn()];
+  keys.bind('Editor', [
+    { keys: 'Ctrl+z', what: 'Undo', run: undo },
+    { keys: 'z', what: 'Zoom', run: plain },
+    { keys: 'Alt+Shift+ArrowUp', what: 'Nudge', run: nudge },
+    { keys: 'ArrowUp', what: 'Up', run: plain },
+  ]);
+  keys.press(pressed('z', { metaKey: true }), 0);
+  keys.press(pressed('ArrowUp', { altKey: true, shiftKey: true }), 0);
+  expect([undo.mock.calls.length, nudge.mock.calls.length, plain.mock.calls.length]).toEqual([1, 1, 0]);
+  expect(keys.press(pressed('y', { ctrlKey: true }), 0)).toBe(false);
+  expect(keys.press(pressed('ArrowUp', { shiftKey: true }), 0)).toBe(true);
+  expect(keys.press(pressed('ArrowUp', { altKey: true }), 0)).toBe(false);
+  expect(written(['Alt+Shift+ArrowUp', '+'])).toBe('Alt+Shift+↑ or +');
 });

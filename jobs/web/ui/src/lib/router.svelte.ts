@@ -33,7 +33,7 @@ function decoded(part: string): string {
 /** The address of a page of a project. */
 export function inProject(project: string, page: string, rest = '', query: Record<string, string> = {}): string {
   const text = new URLSearchParams(query).toString();
-  const tail = rest ? `/${encodeURIComponent(rest)}` : '';
+  const tail = rest ? `/${rest.split('/').map(encodeURIComponent).join('/')}` : '';
   return `/p/${encodeURIComponent(project)}/${page}${tail}${text ? `?${text}` : ''}`;
 }
 
@@ -64,11 +64,11 @@ class Router {
   }
 
   /** Change what the page shows, and keep the rest: null takes a parameter away. */
-  set(changes: Record<string, string | null>, replace = false): void {
+  set(changes: Record<string, string | readonly string[] | null>, replace = false): void {
     const query = new URLSearchParams(this.place.query);
     for (const [name, value] of Object.entries(changes)) {
-      if (value === null || value === '') query.delete(name);
-      else query.set(name, value);
+      query.delete(name);
+      for (const each of value === null ? [] : [value].flat()) if (each !== '') query.append(name, each);
     }
     const text = query.toString();
     this.go(location.pathname + (text ? `?${text}` : ''), replace);

@@ -10,9 +10,15 @@ class Session {
   /** Why nothing is known of who asks: the server does not answer, say. */
   problem = $state.raw<unknown>(undefined);
   asked = $state(false);
+  /** The session ended while work was open: who it was signs in over the page, which stays as it is. */
+  expired = $state(false);
+  private holds = 0;
 
   async start(): Promise<void> {
-    whenSignedOut(() => this.signedOut());
+    whenSignedOut(() => {
+      if (this.holds > 0 && this.me) this.expired = true;
+      else this.signedOut();
+    });
     await this.refresh();
   }
 
@@ -28,6 +34,10 @@ class Session {
 
   signedIn(me: Me): void {
     beginSession();
+    const isSame = this.me?.user.user_id === me.user.user_id;
+    // Somebody else has other rights and other work: nothing of the page before is theirs.
+    if (this.expired && !isSame) location.reload();
+    this.expired = false;
     this.me = me;
     this.problem = undefined;
     live.start(me.build);
@@ -38,8 +48,17 @@ class Session {
     this.signedOut();
   }
 
+  /** Keep the page when the session ends, until the returned function is called. */
+  hold(): () => void {
+    this.holds += 1;
+    return () => {
+      this.holds -= 1;
+    };
+  }
+
   private signedOut(): void {
     live.stop();
+    this.expired = false;
     this.me = null;
   }
 

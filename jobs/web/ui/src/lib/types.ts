@@ -129,7 +129,7 @@ export interface Overview {
   has: Record<'curation' | 'idle' | 'scenes' | 'duplicates' | 'embeddings' | 'annotations', boolean>;
   runs: Run[];
   releases: { name: string; created_at: string }[];
-  next_step: { text: string; command: string } | null;
+  next_step: { text: string; command: string; page?: string } | null;
 }
 
 export interface Stream {
@@ -170,9 +170,38 @@ export interface Timeline {
   at: (FrameNumber | null)[];
 }
 
+/** What is before the bytes of the map: x and y of each frame, in order of stream and number. */
+export interface MapHead {
+  version: string;
+  frames: number;
+  known: number;
+  by: 'embedding' | 'layout';
+  kinds: ('embedding' | 'layout')[];
+  /** Shares of the variance along the axes. */
+  explained: [number, number] | null;
+  columns: string[];
+}
+
+export interface MapLegend {
+  column: string;
+  kind: 'number' | 'values';
+  low?: number | null;
+  high?: number | null;
+  values?: { value: string; frames: number }[];
+  others?: number;
+}
+
+export interface MapColours {
+  version: string;
+  legend: MapLegend;
+  chosen: number;
+}
+
 export interface FrameRow {
   stream_id: string;
   frame_idx: FrameNumber;
+  /** Its place among all frames. */
+  row: number | null;
   /** The hash of its content, which makes the address of its image immutable. */
   h: string | null;
   width: number | null;
@@ -192,12 +221,31 @@ export interface FramePage {
 
 export interface Facets {
   total: number;
-  facets: Partial<Record<'keep' | 'reason' | 'stream' | 'category' | 'hour', FacetValue[]>>;
+  facets: Partial<Record<string, FacetValue[]>>;
+  /** Kinds of which nothing is known, with the stage that would find it out. */
+  absent: { kind: string; stage: string; command: string }[];
 }
 
 export interface FacetValue {
   value: string | number | boolean | null;
   frames: number;
+}
+
+/** What keeping and dropping by hand changed; `before` undoes it. */
+export interface OverridesChanged {
+  decided_ns: string;
+  keep: number;
+  drop: number;
+  removed: number;
+  unchanged: number;
+  newer: number;
+  before: (FrameName & { decision: 'keep' | 'drop' | null; note: string | null })[];
+}
+
+export interface SimilarFrames {
+  by: 'hash' | 'embedding';
+  kinds: ('hash' | 'embedding')[];
+  frames: (FrameName & { h: string | null; keep: boolean | null; hamming?: number; cosine?: number })[];
 }
 
 export interface FrameObject {
@@ -230,6 +278,8 @@ export interface Frame {
   h: string;
   values: Record<string, Record<string, unknown>>;
   why: string[];
+  /** What somebody decided about it by hand. */
+  override: { decision: 'keep' | 'drop'; author: string; note: string | null } | null;
   objects: FrameObject[];
   duplicates: {
     group_id: string | number;

@@ -26,9 +26,24 @@ export const PAGES: readonly Page[] = [
     load: () => import('../pages/Frames.svelte'),
   },
   {
+    name: 'map', label: 'Map', letter: 'p', ofProject: true, forAdmins: false,
+    icon: 'M3.5 4.5h.01M6 11h.01M9 3h.01M12.5 6h.01M8 7.5h.01M11 12.5h.01M4 8h.01M12.5 9.5h.01M2 14h12M2 2v12',
+    load: () => import('../pages/FrameMap.svelte'),
+  },
+  {
+    name: 'review', label: 'Review', letter: 'r', ofProject: true, forAdmins: false,
+    icon: 'M2 2.5h12v8H8l-3 3v-3H2zM5.5 6.5l2 2 3.5-4',
+    load: () => import('../pages/Review.svelte'),
+  },
+  {
     name: 'thresholds', label: 'Thresholds', letter: 't', ofProject: true, forAdmins: false,
     icon: 'M2 4h7M12.5 4H14M2 8h2.5M8 8h6M2 12h7M12.5 12H14M9 2.3v3.4M6.2 6.3v3.4M9 10.3v3.4',
     load: () => import('../pages/Thresholds.svelte'),
+  },
+  {
+    name: 'datasets', label: 'Datasets', letter: 'd', ofProject: true, forAdmins: false,
+    icon: 'M8 1.8c3.3 0 5.5.9 5.5 2.1S11.3 6 8 6 2.5 5.1 2.5 3.9 4.7 1.8 8 1.8zM2.5 3.9v8.2c0 1.2 2.2 2.1 5.5 2.1s5.5-.9 5.5-2.1V3.9M2.5 8c0 1.2 2.2 2.1 5.5 2.1s5.5-.9 5.5-2.1',
+    load: () => import('../pages/Datasets.svelte'),
   },
   {
     name: 'jobs', label: 'Jobs', letter: 'j', ofProject: true, forAdmins: false,
