@@ -59,7 +59,7 @@ class LabelledImage:
 class TrainingData:
     """The images of a training by split, without the test, and where they come from.
 
-    `unseen`: images without objects that nobody has looked at, by split; they are left out, since nothing being on them
+    `unseen`: images without objects that nobody has inspected, by split; they are left out, since nothing being on them
     is not known. `sealed`: how many images there are for the test.
     """
 
