@@ -213,7 +213,7 @@ def _resumed(place: Workspace, named: str) -> str:
     kind = next(queued.kind for queued in JobQueue(place.root).jobs() if queued.job_id == job.job_id)
     if kind != "train":
         raise UserError(f"--resume {named}: it is a job of the kind {kind}; use `winnow job resume {job.job_id}`")
-    if job.state().state != "pending":
+    if job.state().state in {"paused", "failed"}:
         job_control.resume(place, job.job_id)
     return job.job_id
 

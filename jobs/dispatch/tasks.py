@@ -108,12 +108,20 @@ def run_here(workspace: Workspace, job_id: str, listener: ProgressListener) -> d
     Raises `JobStateError` for one that a gateway has taken, or that is over.
     """
     queue = JobQueue(workspace.require().root)
-    job = next((job for job in queue.live() if job.job_id == job_id), None)
+    job = _live(queue, job_id)
+    if job is not None and queue.is_abandoned(job):
+        queue.return_to_queue(job, "its process ended")
+        job = _live(queue, job_id)
     if job is None or not job.is_due(time.time_ns()) or not queue.claim(job):
         state = "over" if job is None else job.state.state
         raise JobStateError(f"job {job_id} is {state}, expected one that waits; `winnow job watch {job_id}` follows it")
-    job = next(job for job in JobQueue(workspace.root).live() if job.job_id == job_id)
-    return run(workspace, job, listener)
+    claimed = _live(queue, job_id)
+    assert claimed is not None, job_id
+    return run(workspace, claimed, listener)
+
+
+def _live(queue: JobQueue, job_id: str) -> QueuedJob | None:
+    return next((job for job in queue.live() if job.job_id == job_id), None)
 
 
 def exported_file(root: Place, job_id: str) -> Path:

@@ -93,11 +93,11 @@ def test_a_training_that_is_killed_has_the_weights_of_one_that_is_not(
     log = workspace.folder / "jobs" / job_id
     for count, (word, number) in enumerate([("train_step", signal.SIGKILL), ("train_epoch", signal.SIGKILL)], 1):
         with _process(workspace, job_id) as running:
-            _wait_for(log, word, count)
+            _wait_for(log, word, count, running)
             running.send_signal(number)
             running.wait()
     with _process(workspace, job_id) as running:
-        _wait_for(log, "train_step", 3)
+        _wait_for(log, "train_step", 3, running)
         running.send_signal(signal.SIGINT)
         assert running.wait() in {0, 4}
     with _process(workspace, job_id) as running:
@@ -120,8 +120,8 @@ def _events(folder: Path, word: str) -> int:
     return sum(path.read_text().count(f'"event": "{word}"') for path in folder.glob("journal-*.jsonl"))
 
 
-def _wait_for(folder: Path, word: str, n: int) -> None:
-    wait_until(lambda: _events(folder, word) >= n, f"{word} did not come {n} times")
+def _wait_for(folder: Path, word: str, n: int, process: "subprocess.Popen[str]") -> None:
+    wait_until(lambda: _events(folder, word) >= n, f"{word} did not come {n} times", process=process)
 
 
 def test_a_running_job_keeps_the_champion_that_it_began_with(workspace: Workspace, undisturbed: dict[str, Any]) -> None:
