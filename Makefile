@@ -24,7 +24,7 @@ WITH_NODE = if $(BIN)/python $(PAGES) has-node; then with=$(BIN)/python; else wi
 	test -x $$with || $(UV) venv --quiet --python $(PYTHON) .venv-node; \
 	$(UV) pip sync --quiet --python $$with --require-hashes jobs/web/ui/requirements-node.txt; fi; $$with $(PAGES)
 
-.PHONY: gpu sam2 help setup core demo demo-ui ui ui-test test test-fast compiled check docs golden format faults soak bench bench-gpu evidence notebooks pins clean
+.PHONY: gpu sam2 help setup core demo demo-ui ui ui-test test test-fast compiled check docs golden format faults soak bench bench-gpu evidence screenshots notebooks pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -84,9 +84,10 @@ format: setup ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-faults: setup ## Run thirty jobs under random faults, and print each one (SEED=N repeats); a release and 200 later runs
+faults: setup ## Run thirty jobs under random faults (SEED=N repeats), a release and 200 later runs; kill a server 50 times
 	WINNOW_FAULT_ROUNDS=$${WINNOW_FAULT_ROUNDS:-30} WINNOW_FAULT_SEED=$(or $(SEED),$(shell date +%s)) WINNOW_LATER_RUNS=200 \
-		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py tests/jobs/datasets/test_release.py
+		WINNOW_SERVER_KILLS=$${WINNOW_SERVER_KILLS:-50} \
+		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py tests/jobs/datasets/test_release.py tests/jobs/web/test_server_kills.py
 
 soak: setup ## Run 200 jobs through one gateway, and print its memory, handles and temporary files (JOBS=N)
 	$(BIN)/python -m tests.soak $(or $(JOBS),200)
@@ -99,6 +100,9 @@ bench-gpu: setup ## Measure models next to the loops of their own libraries, on 
 
 evidence: setup ## Compare the verdicts with labelled images, DATA=FOLDER, and write docs/evaluation.md
 	$(BIN)/python -m tests.evidence $(DATA)
+
+screenshots: setup ui ## Make the images of docs/pages.md from the demo, and its table of keys; needs chromium
+	$(BIN)/python -m tests.screenshots
 
 notebooks: setup ## Run the notebooks on a fresh demo
 	$(BIN)/python -m tests.notebooks

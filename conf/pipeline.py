@@ -49,6 +49,8 @@ class Resources:
     `models`: processes that hold a model; None takes one for each GPU, without any one for every four cores.
     `model_frames`: frames per task of such a process; None takes 1024 on a GPU, else 64.
     `model_batch`: frames in one batch of a model.
+    `live`: whether the journal gets a few of the frames on which objects are found, at most four a second, for people
+    who watch the run.
     """
 
     num_cpus: Annotated[int, Ge(1)] | None = None
@@ -59,6 +61,7 @@ class Resources:
     models: Annotated[int, Ge(1)] | None = None
     model_frames: Annotated[int, Ge(1), Le(65536)] | None = None
     model_batch: Annotated[int, Ge(1), Le(4096)] = 32
+    live: bool = True
 
 
 @dataclass(frozen=True)

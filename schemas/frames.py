@@ -39,6 +39,12 @@ STREAMS = Table(
             "How the names of a folder are read, a pattern as of `ingest.name`; null for clips.",
             nullable=True,
         ),
+        Column(
+            "naming_now",
+            pa.string(),
+            "How these names would be read if they were new, where frames keep the numbers that they had before.",
+            nullable=True,
+        ),
         Column("part", pa.string(), "Which stream of its folder it is, where names tell several apart.", nullable=True),
         Column("listed_ns", pa.int64(), "When the folder was last listed.", "ns since 1970"),
     ),

@@ -40,10 +40,13 @@ _BY_SUBJECT = {
     "test_pages_accounts",
     "test_pages_datasets",
     "test_pages_jobs",
+    "test_pages_oidc",
     "test_pages_new_run",
     "test_pages_runs",
     "test_pages_project",
     "test_pages_thresholds",
+    "test_planted_secrets",
+    "test_server_kills",
 }
 
 

@@ -20,9 +20,9 @@ class NotSignedInError(UserError):
 class TooManyTriesError(UserError):
     """Somebody tried too often; the next try is heard after `wait_s` seconds."""
 
-    def __init__(self, wait_s: float) -> None:
+    def __init__(self, wait_s: float, what: str = "too many tries; the next one is heard") -> None:
         self.wait_s = wait_s
-        super().__init__(f"too many tries; the next one is heard in {max(1, round(wait_s))} s")
+        super().__init__(f"{what} in {max(1, round(wait_s))} s")
 
 
 class DatabaseFullError(UserError):

@@ -140,12 +140,17 @@ def use(connection: Connection, token: str, *kinds: Kind) -> Invitation:
 
 
 def accept(
-    connection: Connection, token: str, name: str, password_hash: str, display_name: str, address: str
+    connection: Connection, token: str, name: str, password_hash: str | None, display_name: str, address: str
 ) -> Person:
-    """Make the account that somebody was invited to, or set the new password that they were allowed to."""
-    found = use(connection, token, "invitation", "reset")
+    """Make the account that somebody was invited to, or set the new password that they were allowed to.
+
+    Without a password, who was invited signs in by other means; a token for a new password is none for that.
+    """
+    kinds: tuple[Kind, ...] = ("invitation",) if password_hash is None else ("invitation", "reset")
+    found = use(connection, token, *kinds)
     if found.kind == "reset":
         assert found.user_id is not None
+        assert password_hash is not None
         person = people.by_id(connection, found.user_id)
         if person.disabled:
             raise NotSignedInError(_OVER)

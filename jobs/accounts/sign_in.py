@@ -77,6 +77,21 @@ def give_up(connection: Connection, attempt: Try) -> None:
     throttle.take_back(connection, [_of_name(attempt.name), _of_address(attempt.address)])
 
 
+def begin_by_address(connection: Connection, address: str) -> None:
+    """Count a try by a provider, of which no name is known yet. Raises `TooManyTriesError` where it has to wait."""
+    throttle.begin_try(connection, [_of_address(address)])
+
+
+def end_by_address(connection: Connection, address: str) -> None:
+    """Take back that a try by a provider was counted: the provider knows who it was, or said nothing."""
+    throttle.take_back(connection, [_of_address(address)])
+
+
+def note_refusal(connection: Connection, address: str) -> None:
+    """Note a try that the provider refused; nothing is known of who it was."""
+    audit.record(connection, Actor("?", None, address), "session.refused")
+
+
 def confirm(connection: Connection, attempt: Try) -> None:
     """End a try of somebody who is signed in already and gave the right password once more.
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 METADATA = MetaData()
@@ -91,6 +92,20 @@ MEMBERS = Table(
     Column("user_id", Text, ForeignKey("users.user_id"), nullable=False),
     Column("role", Text, nullable=False),
     PrimaryKeyConstraint("project", "user_id"),
+)
+
+# By whom somebody signs in, where that is a provider: its own name of the person, never an e-mail address, which
+# providers give to others again, or do not verify.
+IDENTITIES = Table(
+    "identities",
+    METADATA,
+    Column("identity_id", Text, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("user_id", Text, ForeignKey("users.user_id"), nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+    UniqueConstraint("issuer", "subject", name="identities_by_subject"),
+    Index("identities_of_user", "user_id"),
 )
 
 THROTTLE = Table(

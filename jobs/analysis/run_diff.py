@@ -56,6 +56,12 @@ def run_diff(store: Store, one: str, other: str, tolerance: float = 0.0, shown: 
     }
 
 
+def selected_rows(store: Store, job_id: str, table: schemas.Table) -> pl.DataFrame:
+    """Return the rows of a table that a finished run shows. Raises `UserError` as `run_diff` does."""
+    run = snapshot_spec.find_run(store, job_id)
+    return _rows(store, snapshot_spec.of_run(store, run["job_id"]), table, run["job_id"])
+
+
 def _stage(
     store: Store,
     table: schemas.Table,

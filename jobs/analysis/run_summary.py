@@ -67,8 +67,16 @@ def stream_remarks(row: Mapping[str, Any], ids: Mapping[tuple[str, str | None], 
         remarks.append(f"its frames {where}, its rows were deleted")
     if row.get("naming") and row["naming"] != LAST_NUMBER.text:
         remarks.append(f"names are read as {row['naming']}")
+    if other := row.get("naming_now"):
+        remarks.append(
+            f"its frames keep the numbers that they had, though its names look like {other}; "
+            f"--set ingest.name='{other}' reads them so, with other numbers, and measures them once more"
+        )
     if row["gaps"]:
-        remarks.append(f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}")
+        # No number is missing between the sequences that a pattern of names distinguishes.
+        missing = f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}"
+        parts = f"{many(len(row['gaps']) + 1, 'sequence')} that do not continue one another"
+        remarks.append(missing if row["n_missing"] else parts)
         if 2 * len(row["gaps"]) > row["n_frames"]:
             remarks.append("most frames follow a gap and have no motion; if they should not, set ingest.step")
     if row["n_repeated"]:
@@ -88,7 +96,7 @@ def _read_line(record: RunRecord) -> str:
     if counts.get("frames_read"):
         rate = f", {record.frames_per_second:,.0f} frames/s" if record.frames_per_second else ""
         line = f"{_read(counts)}{rate}"
-    return f"{line}; {record.seconds:.1f} s in all, run {record.job_id}"
+    return f"{line}; {record.seconds_by_now:.1f} s in all, run {record.job_id}"
 
 
 def _read(counts: Mapping[str, int]) -> str:

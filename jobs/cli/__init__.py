@@ -8,7 +8,9 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run the program. A Ctrl-C while its modules are still being imported ends it without a traceback, too."""
     from jobs.cli.exit import INTERRUPTED, leave
+    from jobs.core.processes import mark_as_command
 
+    mark_as_command()
     try:
         from jobs.cli.app import main as run
 

@@ -165,7 +165,7 @@ def _described(found: dict[str, Any]) -> list[tuple[str, str]]:
         "kind": found["kind"],
         "frames": f"{found['n_frames']:,}",
         "numbers": f"{found['first_idx']} to {found['last_idx']}, step {found['step']}" if found["n_frames"] else None,
-        "numbers missing": f"{found['n_missing']:,} in {', '.join(gaps)}" if gaps else "none",
+        "numbers missing": f"{found['n_missing']:,} in {', '.join(gaps)}" if found["n_missing"] else "none",
         "other files": f"{found['n_ignored']:,}",
         "files with a repeated number": f"{found['n_repeated']:,}" if found["n_repeated"] else None,
         "sampling": found["sampling"],

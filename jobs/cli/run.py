@@ -78,6 +78,7 @@ def execute(
     """
     from jobs.cli.show import TerminalProgress, err
     from jobs.core.errors import InterruptedRunError
+    from jobs.core.processes import command_start_ns
     from jobs.runs.run import run as run_job
 
     progress = TerminalProgress(quiet)
@@ -97,7 +98,7 @@ def execute(
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with progress:
-            record = run_job(request, progress, job_id, claimed, release)
+            record = run_job(request, progress, job_id, claimed, release, command_start_ns())
     except BaseException as error:
         # Raised between two steps of a lock, an interrupt can surface as an error of the lock.
         if progress.interrupted:

@@ -65,6 +65,15 @@ def serve(
         bool, typer.Option("--insecure-http", help="Serve other machines without TLS all the same.")
     ] = False,
     database: DatabaseOption = None,
+    oidc: Annotated[
+        Path | None,
+        typer.Option(
+            "--oidc",
+            help="OpenID provider that people may sign in with; its secret is in WINNOW_OIDC_SECRET.",
+            metavar="FILE",
+            envvar="WINNOW_OIDC",
+        ),
+    ] = None,
     no_pages: Annotated[bool, typer.Option("--no-pages", help="Serve the API alone.")] = False,
     with_gateway: Annotated[
         bool, typer.Option("--with-gateway", help="Also run queued jobs, by a gateway of each project, until it ends.")
@@ -89,8 +98,14 @@ def serve(
 
     from jobs.core.memory import release_soon
 
+    settings = settings_of(workspace, root, database)
+    provider = None
+    if oidc is not None and not address:
+        from jobs.web import oidc_settings
+
+        provider = oidc_settings.read(oidc)
     settings = replace(
-        settings_of(workspace, root, database),
+        settings,
         host=host,
         port=port,
         public_url=public_url,
@@ -98,12 +113,13 @@ def serve(
         tls_cert=tls_cert,
         tls_key=tls_key,
         insecure_http=insecure_http,
+        oidc=provider,
         has_pages=not no_pages,
+        has_gateway=with_gateway,
         recovers=recover,
     )
     release_soon()
     from jobs.storage.workspace import Workspace
-    from jobs.web.own_gateways import OwnGateways
     from jobs.web.serve import new_entrance
     from jobs.web.serve import serve as run
 
@@ -115,22 +131,15 @@ def serve(
         # What runs jobs can begin with nothing: the first one is submitted on the page.
         new.create()
         typer.echo(f"made the workspace {new.root}")
-    gateways = OwnGateways(settings, lambda problem: typer.echo(problem, err=True)) if with_gateway else None
 
     def announce(found: Address) -> None:
-        if gateways is not None:
-            gateways.start()
         typer.echo(f"serving at {found.url}; Ctrl-C stops it")
         if found.entrance is not None:
             typer.echo(f"sign in within a minute, once: {found.entrance}")
         if open_browser and found.entrance is not None:
             _open(found.entrance)
 
-    try:
-        run(settings, announce)
-    finally:
-        if gateways is not None:
-            gateways.stop()
+    run(settings, announce)
 
 
 def _open(address: str) -> None:

@@ -76,6 +76,9 @@ def train(
         str, typer.Option("--split", help="Shares of the splits; test is never trained on.", metavar="NAME=SHARE,…")
     ] = "train=0.8,val=0.1,test=0.1",
     split_by: Annotated[SplitBy, typer.Option("--split-by", help="What stays together in one split.")] = "auto",
+    split_seed: Annotated[
+        int, typer.Option("--split-seed", min=0, help="Another seed gives other splits, with a record of their own.")
+    ] = 0,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Train although frames of several splits are much alike.")
     ] = False,
@@ -139,6 +142,7 @@ def train(
         "pseudo": pseudo,
         "split": fractions_of(split),
         "split_by": split_by,
+        "split_seed": split_seed,
         "allow_leaks": allow_leaks,
         "note": note,
     }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+_COMMANDS: set[int] = set()
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -32,6 +34,23 @@ def _started(pid: int) -> str:
         return ""
     # A zombie (ended, but not waited for by its parent) is still listed.
     return "" if state in "ZX" else fields[18]
+
+
+def mark_as_command() -> None:
+    """Record that this process is one command of ours, whose whole time is what the command takes."""
+    _COMMANDS.add(os.getpid())
+
+
+def command_start_ns() -> int | None:
+    """Return when the process of this command started, in ns since 1970, to a hundredth of a second.
+
+    None in processes that do other things as well, and where the system does not say it.
+    """
+    ticks = _started(os.getpid())
+    if os.getpid() not in _COMMANDS or not ticks or not hasattr(time, "CLOCK_BOOTTIME"):
+        return None
+    running = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - int(ticks) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    return time.time_ns() - max(0, running)
 
 
 def is_here(process: Mapping[str, Any]) -> bool:

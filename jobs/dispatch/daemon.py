@@ -31,6 +31,26 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
     Raises `UserError` if there is one already, or with the errors of the new one if it cannot start.
     """
     refuse_second(root)
+    process, output = spawn(root, options)
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        found = lock_holder(lock_path(root))
+        if found and found.get("pid") == process.pid and found.get("ready"):
+            return found
+        if process.poll() is not None:
+            raise UserError(last_words(output))
+        time.sleep(paths.poll_interval_s(root, _LOOK_S, _LOOK_FAR_S))
+    raise RunFailedError(f"the gateway did not get to work within {_START_S:.0f} s; see {output}")
+
+
+def last_words(output: Path) -> list[str]:
+    """Return the lines that a gateway that has ended wrote into its output."""
+    lines = output.read_text(errors="replace").splitlines()
+    return [line.removeprefix("error: ") for line in lines] or ["the gateway ended at once"]
+
+
+def spawn(root: Place, options: Sequence[str] = ()) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start the process of a gateway that outlives this one; return it, and the file of what it prints."""
     kept = output_path(root)
     output = kept.on_disk() or Path(mkdtemp(prefix="winnow-")) / kept.name
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -46,16 +66,7 @@ def start(root: Place, options: Sequence[str]) -> dict[str, Any]:
             # It must not keep a file system from being unmounted.
             cwd="/",
         )
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        found = lock_holder(lock_path(root))
-        if found and found.get("pid") == process.pid and found.get("ready"):
-            return found
-        if process.poll() is not None:
-            lines = output.read_text(errors="replace").splitlines()
-            raise UserError([line.removeprefix("error: ") for line in lines] or ["the gateway ended at once"])
-        time.sleep(paths.poll_interval_s(root, _LOOK_S, _LOOK_FAR_S))
-    raise RunFailedError(f"the gateway did not get to work within {_START_S:.0f} s; see {output}")
+    return process, output
 
 
 def refuse_second(root: Place) -> None:

@@ -62,6 +62,11 @@ class _Gauges(Collector):
         yield _gauge("winnow_worker_resident_memory_bytes", "Memory of a job's process.", memory)
 
 
+def gauges(values: Mapping[str, Any]) -> list[GaugeMetricFamily]:
+    """Return the gauges of what `Overview.values` returned."""
+    return list(_Gauges(values).collect())
+
+
 def _gauge(name: str, text: str, samples: list[_Sample]) -> GaugeMetricFamily:
     """Return a gauge; its samples, each with its labels, have the same labels."""
     family = GaugeMetricFamily(name, text, labels=list(samples[0][0]) if samples else ())

@@ -14,12 +14,13 @@ from jobs.editing.errors import InvalidEditError
 from jobs.editing.event_rows import Image, objects_of
 from jobs.editing.leases import Place
 from jobs.editing.operations import EditedObject
-from jobs.editing.tables import COMMENTS, EVENTS, FRAMES
+from jobs.editing.tables import COMMENTS, EVENTS, FRAMES, PROGRESS
 
-__all__ = ["Connection", "add_comment", "changed_since", "comments_of", "find", "history", "of_image"]
+__all__ = ["Connection", "add_comment", "changed_since", "comments_of", "find", "history", "next_track", "of_image"]
 
 _MOST_TEXT = 10_000
 _MOST_EVENTS = 1000
+_FIRST_TRACK = 1_000_000_000
 
 
 def changed_since(connection: Connection, project: str, seq: int) -> Sequence[Row[Any]]:
@@ -46,6 +47,22 @@ def of_image(
     """Return the row of a frame and its objects by id, deleted ones too; None where nobody has edited it."""
     row = find(connection, project, place, h)
     return row, {} if row is None else objects_of(connection, row.frame_id)
+
+
+def next_track(connection: Connection, project: str, event_id: str) -> int:
+    """Return a number for a new track, which no other one has; the same for an event that is stored already.
+
+    Numbers of people begin where those of trackers, which count from 0 in each stream, do not get to.
+    """
+    first = select(EVENTS.c.seq).where(EVENTS.c.project == project, EVENTS.c.event_id.startswith(f"{event_id}-"))
+    seq = connection.execute(first.order_by(EVENTS.c.seq).limit(1)).scalar()
+    if seq is not None:
+        row = connection.execute(select(EVENTS.c.ops).where(EVENTS.c.project == project, EVENTS.c.seq == seq)).first()
+        for op in json.loads(row.ops) if row is not None else ():
+            if (known := op.get("changed", {}).get("track_id")) is not None:
+                return int(known)
+    last = connection.execute(select(PROGRESS.c.last_seq).where(PROGRESS.c.project == project)).scalar() or 0
+    return _FIRST_TRACK + int(last)
 
 
 def history(connection: Connection, project: str, place: Place, object_id: str | None = None) -> list[dict[str, Any]]:

@@ -60,6 +60,7 @@ def list_folder(
         return []
     base = stream_id.removesuffix(f"/{part}") if part else stream_id
     described = {"kind": "folder", "listed_ns": listed_ns, "naming": reading.pattern.text}
+    described |= {"naming_now": reading.other.text if reading.other else None}
     wrong = len(problems)
     found = []
     for label, frames in (

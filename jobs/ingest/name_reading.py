@@ -22,12 +22,14 @@ _SHOWN = 3
 class NameReading(NamedTuple):
     """How the names of a folder are read, and the frames of each stream in it, by that stream's name in the pattern.
 
-    `left_out` are images with numbers in their names that the pattern does not fit.
+    `left_out` are images with numbers in their names that the pattern does not fit. `other`: the pattern that would be
+    found now, where the folder keeps that of before, by which its frames have other numbers.
     """
 
     pattern: NamePattern
     streams: dict[str, FrameFiles]
     left_out: list[str]
+    other: NamePattern | None = None
 
 
 def read_names(names: pa.Array, glob: str, given: str | None, before: str | None, listed: pl.DataFrame) -> NameReading:
@@ -44,7 +46,7 @@ def read_names(names: pa.Array, glob: str, given: str | None, before: str | None
     if known is not None and before:
         reading = _reading(names, glob, known)
         if not reading.left_out:
-            return reading
+            return reading._replace(other=_other(names, glob, known, listed))
     images = names.filter(are_images(names, glob))
     try:
         found = find_pattern(images)
@@ -54,8 +56,20 @@ def read_names(names: pa.Array, glob: str, given: str | None, before: str | None
         found = known
     reading = _reading(names, glob, found or LAST_NUMBER)
     if known is not None and found != known and not _agrees(reading, names, listed):
-        return _checked(_reading(names, glob, known), images, found)
+        return _checked(_reading(names, glob, known), images, found)._replace(other=found)
     return _checked(reading, images, None)
+
+
+def _other(names: pa.Array, glob: str, known: NamePattern, listed: pl.DataFrame) -> NamePattern | None:
+    """Return the pattern by which frames that were read by their last number would have other ones; None for none."""
+    if known != LAST_NUMBER:
+        return None
+    try:
+        found = find_pattern(names.filter(are_images(names, glob)))
+    except UnclearNamesError:
+        return None
+    is_other = found is not None and found != known and not _agrees(_reading(names, glob, found), names, listed)
+    return found if is_other else None
 
 
 def holds_frames(names: pa.Array, glob: str, given: str | None) -> bool:

@@ -62,6 +62,7 @@ class ModelStages:
             stage.context,
             str(live.claim.stop_flag),
             stage.table.written_by,
+            resources.live,
         )
         did = run_model_pass(
             planner.todo(),

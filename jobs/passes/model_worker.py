@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from jobs.passes.objects_seen import objects_seen
 from jobs.passes.pixel_worker import not_taken, receipt, unless
 from jobs.storage.data_files import write_part
 from jobs.storage.paths import Place
@@ -37,7 +38,7 @@ class ModelTask:
 
     `make` is given the number of threads that the model may use. `batch` frames are shown to it at once, each with the
     `context` frames before it, until the file `stop_flag` is there. `writes` is whose tables the rows are of, where
-    that is another stage.
+    that is another stage. `live` says whether a sample of what was found is reported.
     """
 
     make: Callable[[int], AnyModel | RemoteModel]
@@ -49,6 +50,7 @@ class ModelTask:
     context: int = 0
     stop_flag: str = ""
     writes: str = ""
+    live: bool = False
 
 
 class ModelWorker:
@@ -86,7 +88,8 @@ class ModelWorker:
             "bytes_read": found.bytes_read,
             "started_ns": started_ns,
         }
-        return receipt(tally, parts, found.faults, error)
+        seen = objects_seen(found.rows) if task.live and error is None else None
+        return receipt(tally, parts, found.faults, error, seen=seen)
 
     def _infer(self, block: pa.Table) -> Inferred:
         task = self._task

@@ -29,11 +29,13 @@ RECEIPT = pa.schema(
         pa.field("faults", pa.list_(FAULT)),
         pa.field("error", pa.string()),
         pa.field("machine", pa.string()),
+        pa.field("seen", pa.string()),
     ]
 )
 """What a worker reports of a block: what it cost, the parts it wrote as JSON, the frames that failed, and where it was.
 
 `machine` is the host, and behind a colon the process of Ray's node there, if it is one's: a host may have several.
+`seen` is what `objects_seen` returned, null for blocks of other stages.
 """
 
 
@@ -99,6 +101,7 @@ def receipt(
     faults: Sequence[Mapping[str, Any]],
     error: str | None,
     n_corrupt: int = 0,
+    seen: str | None = None,
 ) -> pa.Table:
     """Return the receipt of a block that is finished now, of schema `RECEIPT`."""
     row = {
@@ -108,6 +111,7 @@ def receipt(
         "parts": [part.to_json() for part in parts],
         "faults": faults,
         "error": error,
+        "seen": seen,
         "machine": ":".join(filter(None, (socket.gethostname(), os.environ.get("RAY_RAYLET_PID")))),
     }
     return pa.Table.from_pylist([row], RECEIPT)

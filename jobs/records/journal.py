@@ -20,6 +20,7 @@ EVENTS: Mapping[str, str] = {
     "run_started": "frames: those in all streams; data: stages, profile",
     "stage_started": "stage; frames: those to do, null where not known",
     "block_done": "stage; frames of a task, (stream_id, first_idx) to (last_stream_id, last_idx); rows; seconds; data",
+    "objects_seen": "stage; data: frames, of a few of those in the block, each with stream_id, frame_idx and objects",
     "frames_set_aside": "stage; quarantined frames of a block; error: that of the first",
     "committed": "stage: the table; rows; seconds",
     "stage_done": "stage; frames: those it accounts for; rows: those computed; seconds; data: the other counts",
@@ -95,13 +96,17 @@ class JournalReader:
 
     def new(self) -> Iterator[dict[str, Any]]:
         """Yield the events since the last call, attempt by attempt."""
+        for line in self.new_lines():
+            with suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict):
+                    yield event
+
+    def new_lines(self) -> Iterator[bytes]:
+        """Yield the complete lines since the last call as they are written, for those who parse few of them."""
         for attempt in _attempts(self._folder):
             reader = self._readers.setdefault(attempt, Reader(_path(self._folder, attempt)))
-            for line in reader.new().splitlines():
-                with suppress(ValueError):
-                    event = json.loads(line)
-                    if isinstance(event, dict):
-                        yield event
+            yield from reader.new().splitlines()
 
 
 def events(root: Place, job_id: str) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 from jobs.core.job_states import STOPPED
 
 _WINDOW_NS = 30 * 10**9
+_SEEN = 4
 _STOPPED = frozenset(f"run_{state}" for state in STOPPED)
 
 
@@ -74,6 +75,7 @@ class Progress:
         self.ended: str | None = None
         self.error: str | None = None
         self.released: Mapping[str, Any] | None = None
+        self.seen: tuple[Mapping[str, Any], ...] = ()
         self.at_ns = 0
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -92,6 +94,9 @@ class Progress:
             self.stages[event["stage"]] = self.current
         elif kind == "block_done" and self.current is not None:
             self.current.advance(event["at_ns"], event["frames"])
+        elif kind == "objects_seen":
+            frames = (event.get("data") or {}).get("frames") or ()
+            self.seen = (*self.seen, *frames)[-_SEEN:]
         elif kind == "train_step" and self.current is not None and "step" in (event.get("data") or {}):
             # Steps of a training take the place of frames; those of earlier attempts are done when it begins.
             step = int(event["data"]["step"])

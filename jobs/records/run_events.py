@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ from conf import MODEL_STAGES
 from jobs.core.job_states import STOPPED
 from jobs.records.journal import Journal
 from jobs.records.run_record import RunRecord, StageOutcome
+
+_SEEN_EVERY_NS = 10**9
 
 
 class ProgressListener(Protocol):
@@ -56,6 +59,7 @@ class RunReporter:
         self._listener = listener
         self._journal = journal
         self._stage: str | None = None
+        self._saw_ns = 0
 
     def started(self, record: RunRecord) -> None:
         """Report that the run has started."""
@@ -96,6 +100,8 @@ class RunReporter:
             data={"machine": receipt["machine"]} if "machine" in receipt else None,
             **place,
         )
+        if seen := receipt.get("seen"):
+            self._saw(json.loads(seen), receipt["finished_ns"])
         if receipt["faults"]:
             first = receipt["faults"][0]
             frames = _n_frames(receipt["faults"])
@@ -106,6 +112,12 @@ class RunReporter:
                 error=f"{first['error_type']}: {first['error']}",
                 **place,
             )
+
+    def _saw(self, frames: list[dict[str, Any]], at_ns: int) -> None:
+        """Report frames on which objects were found, of one block a second: it is to look at, and nothing is lost."""
+        if at_ns - self._saw_ns >= _SEEN_EVERY_NS:
+            self._saw_ns = at_ns
+            self._journal.write("objects_seen", at_ns=at_ns, stage=self._stage, data={"frames": frames})
 
     def committed(self, table: str, rows: int, seconds: float) -> None:
         """Report that rows were committed to a table."""

@@ -124,6 +124,11 @@ class RunRecord:
         return self.seconds_before + (ended_ns - (self.resumed_ns or self.started_ns)) / 1e9
 
     @property
+    def seconds_by_now(self) -> float:
+        """Return how long the run has taken, without pauses, with what its process has done since its end."""
+        return self.seconds_before + max(0, time.time_ns() - (self.resumed_ns or self.started_ns)) / 1e9
+
+    @property
     def shortcoming(self) -> str | None:
         """Return what is wrong with a strict run: that it has bad frames; None if it has none."""
         bad = max((o.corrupt + o.quarantined for o in self.outcomes.values()), default=0)
@@ -161,7 +166,7 @@ class RunRecord:
         """Take over what the tables say of this run, if they know it: when it started, and what it did before."""
         rows = store.read(schemas.RUNS)
         for row in rows.filter(pc.equal(rows["job_id"], self.job_id)).to_pylist():
-            self.started_ns, self.resumed_ns = row["started_ns"], time.time_ns()
+            self.started_ns, self.resumed_ns = row["started_ns"], self.started_ns
             self.seconds_before = row["seconds"] or 0.0
             self.earlier_counts = json.loads(row["counts"])
             self.frames_per_second = row["frames_per_second"]

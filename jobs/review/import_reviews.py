@@ -100,6 +100,7 @@ def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
         if (names is None or endings_in(frame.returned.name, names))
         and (request.reviewed != "changed" or each.is_changed)
     ]
+    chosen = _not_in_browser(chosen, view, notes)
     now = time.time_ns()
     rows = [row for frame, each in chosen for row in _rows(frame, each, request.note, now)]
     record = (workspace, rows, f"review {request.file.name}", request.categories)
@@ -157,6 +158,27 @@ def _decided(
         decided = decide(about, frame, reviewer)
         problems += decided.problems
         yield _Frame(frame, about, reviewer), decided
+
+
+def _not_in_browser(
+    chosen: Sequence[tuple[_Frame, Decided]], view: View, notes: list[str]
+) -> list[tuple[_Frame, Decided]]:
+    """Return the frames that nobody has edited in the browser: a file may be older than what people did there."""
+    edited = view.lazy(schemas.REVIEW_EVENTS.name).filter(pl.col("kind") != "seed").select(IMAGE_KEY).unique()
+    keys = set(edited.collect().iter_rows())
+    left = [
+        (frame, each)
+        for frame, each in chosen
+        if (frame.known.stream_id, frame.known.frame_idx, frame.known.content_hash) in keys
+    ]
+    if left:
+        first = left[0][0].known
+        n = f"{len(left):,} frame{'s were' if len(left) > 1 else ' was'}"
+        notes.append(
+            f"left out: {n} edited in the browser, the first is {first.stream_id} {first.frame_idx}; what people did "
+            "there stands, and is changed there"
+        )
+    return [pair for pair in chosen if pair not in left]
 
 
 def _rows(frame: _Frame, decided: Decided, default_note: str | None, now: int) -> list[Row]:

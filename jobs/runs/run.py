@@ -48,11 +48,13 @@ def run(
     job_id: str | None = None,
     claimed: bool = False,
     release: Callable[[RunRecord], dict[str, Any]] | None = None,
+    began_ns: int | None = None,
 ) -> RunRecord:
     """Run a pipeline and return its record: state `done`, or `paused` or `cancelled` if that was asked of the job.
 
     With `job_id` it resumes that job, which was paused, has failed, or was `claimed` for this process by a gateway.
-    `release` is called with the record before the job is recorded as done, and what it returns is recorded.
+    `release` is called with the record before the job is recorded as done, and what it returns is recorded. `began_ns`:
+    from when on its time counts, in ns since 1970, where that is before now, as for a process that had to start first.
     Raises `UserError` before any work if something is wrong with the request, and `RunFailedError` if the run cannot
     continue; what was committed before is found done when it is resumed. A KeyboardInterrupt leaves it `paused`.
     """
@@ -70,6 +72,7 @@ def run(
         frames=prepared.n_frames,
         stages=prepared.stages,
         parent=request.replay.parent if request.replay else None,
+        started_ns=began_ns or time.time_ns(),
     )
     # Most runs start no cluster that would do so.
     session_folders.clear()

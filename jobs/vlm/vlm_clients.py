@@ -18,7 +18,7 @@ from jobs.vlm.redaction import redaction_of
 from transforms.assess.escalation import SCHEMA, Api, EscalateParams, Question, misfit
 
 if TYPE_CHECKING:
-    from jobs.vlm.bounded_http import RefusedAnswerError
+    from jobs.core.bounded_http import RefusedAnswerError
 
 PACKAGES: Mapping[Api, str] = {"openai": "openai", "anthropic": "anthropic", "gemini": "google.genai"}
 
@@ -96,7 +96,7 @@ class _Careful:
 
 def _refused(error: BaseException | None) -> RefusedAnswerError | None:
     """Return why an answer was not taken, which the libraries wrap in errors of their own."""
-    from jobs.vlm.bounded_http import RefusedAnswerError
+    from jobs.core.bounded_http import RefusedAnswerError
 
     while error is not None:
         if isinstance(error, RefusedAnswerError):
@@ -124,7 +124,7 @@ class _OpenAi:
     def __init__(self, params: EscalateParams, key: str) -> None:
         import openai
 
-        from jobs.vlm.bounded_http import BoundedClient
+        from jobs.core.bounded_http import BoundedClient
 
         self._client = openai.OpenAI(
             api_key=key,
@@ -163,7 +163,7 @@ class _Anthropic:
     def __init__(self, params: EscalateParams, key: str) -> None:
         import anthropic
 
-        from jobs.vlm.bounded_http import BoundedClient
+        from jobs.core.bounded_http import BoundedClient
 
         self._client = anthropic.Anthropic(
             api_key=key,
@@ -201,7 +201,7 @@ class _Gemini:
         from google import genai
         from google.genai import types
 
-        from jobs.vlm.bounded_http import BoundedClient
+        from jobs.core.bounded_http import BoundedClient
 
         self._types = types
         options = types.HttpOptions(

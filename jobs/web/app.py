@@ -16,6 +16,7 @@ from jobs.web.assembly import add_routes, new_app
 from jobs.web.event_ring import EventRing
 from jobs.web.journals import Journals
 from jobs.web.media import Media
+from jobs.web.metrics import Metrics
 from jobs.web.overviews import Overviews
 from jobs.web.places import server_folder
 from jobs.web.previews import Previews
@@ -33,23 +34,30 @@ from jobs.web.routes import (
     jobs,
     maps,
     media,
+    metrics,
+    oidc,
     overrides,
     overview,
     projects,
     review,
+    review_project,
+    seen_frames,
     session,
     streams,
     thresholds,
 )
+from jobs.web.seen_frames import SeenFrames
 from jobs.web.settings import Settings
 from jobs.web.watcher import Watcher
 
 _ROUTES = (
     health,
     session,
+    oidc,
     accounts,
     projects,
     jobs,
+    seen_frames,
     configuration,
     datasets,
     dataset_figures,
@@ -60,8 +68,10 @@ _ROUTES = (
     frames,
     maps,
     media,
+    metrics,
     thresholds,
     review,
+    review_project,
 )
 _SWEEP_S = 60.0
 
@@ -73,6 +83,7 @@ def create_app(
     lock: Lock | None = None,
     on_start: Callable[[], None] | None = None,
     is_stopping: threading.Event | None = None,
+    counted: Metrics | None = None,
 ) -> FastAPI:
     """Return the application for a server at a port. Raises `LookupError` for a route that no rule covers."""
 
@@ -93,7 +104,7 @@ def create_app(
         app.state.media.close()
         app.state.hashing.close()
 
-    app = new_app(settings, database, lock, is_stopping, lifespan)
+    app = new_app(settings, database, lock, is_stopping, lifespan, counted)
     app.state.data = ProjectsData(app.state.projects)
     app.state.previews = Previews()
     app.state.differences = ReleaseDifferences()
@@ -101,6 +112,7 @@ def create_app(
     app.state.media = Media(server_folder(settings) / "images")
     app.state.overviews = Overviews()
     app.state.journals = Journals()
+    app.state.seen = SeenFrames()
     add_routes(app, _ROUTES, port)
     return app
 

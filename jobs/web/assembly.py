@@ -17,6 +17,8 @@ from jobs.storage.locks import Lock
 from jobs.web.guard import Guard
 from jobs.web.hashing import Hashing
 from jobs.web.identity import authorise
+from jobs.web.metrics import Metrics
+from jobs.web.oidc_provider import Provider
 from jobs.web.pages import API, add_pages
 from jobs.web.problems import add_handlers
 from jobs.web.projects import Projects
@@ -33,6 +35,7 @@ def new_app(
     lock: Lock | None,
     is_stopping: threading.Event | None,
     lifespan: Lifespan,
+    metrics: Metrics | None = None,
     openapi_url: str | None = f"{API}/openapi.json",
 ) -> FastAPI:
     """Return an application without routes, and with the state that all routes use."""
@@ -52,7 +55,9 @@ def new_app(
     app.state.database = database
     app.state.projects = Projects(settings)
     app.state.hashing = Hashing()
+    app.state.provider = Provider(settings.oidc) if settings.oidc is not None else None
     app.state.lock = lock
+    app.state.metrics = metrics or Metrics(app.state.projects)
     app.state.is_stopping = is_stopping or threading.Event()
     return app
 
@@ -66,7 +71,7 @@ def add_routes(app: FastAPI, modules: Sequence[ModuleType], port: int) -> None:
     settings: Settings = app.state.settings
     if settings.has_pages:
         add_pages(app)
-    app.add_middleware(Guard, origins=settings.origins(port))
+    app.add_middleware(Guard, origins=settings.origins(port), answers=app.state.metrics.answers)
 
 
 def _apply_rules(routes: Iterable[BaseRoute]) -> None:

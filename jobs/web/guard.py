@@ -53,8 +53,10 @@ _HSTS = (b"strict-transport-security", b"max-age=31536000")
 class Guard:
     """Middleware around an application that people reach under some origins alone, `http://127.0.0.1:8080` say."""
 
-    def __init__(self, app: App, origins: frozenset[str]) -> None:
+    def __init__(self, app: App, origins: frozenset[str], answers: Counter[int] | None = None) -> None:
+        """Guard an application; `answers` counts answers by their status."""
         self._app = app
+        self._answers = Counter[int]() if answers is None else answers
         self._origins = origins
         self._hosts = frozenset(origin.partition("://")[2] for origin in origins)
         self._headers = [*_HEADERS, *([_HSTS] if all(o.startswith("https:") for o in origins) else [])]
@@ -66,7 +68,7 @@ class Guard:
             return
         if scope["type"] != "http":
             return
-        answer = _Answer(send, self._headers)
+        answer = _Answer(send, self._headers, self._answers)
         refusal = self._refusal(scope)
         if refusal is not None:
             status, line = refusal
@@ -124,14 +126,16 @@ def _problem_of(scope: Scope, headers: Mapping[str, str]) -> tuple[int, str] | N
 class _Answer:
     """The way of an answer to the client, with headers that all of them have."""
 
-    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], answers: Counter[int]) -> None:
         self._send = send
+        self._answers = answers
         self._headers = headers
         self.has_begun = False
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.has_begun = True
+            self._answers[message["status"]] += 1
             now = (b"x-server-time", formatdate(time.time(), usegmt=True).encode())
             names = {name for name, _ in message["headers"]}
             own = [header for header in (*self._headers, _NO_STORE, now) if header[0] not in names]

@@ -61,9 +61,11 @@ def set_cookie(response: Response, settings: Settings, token: str) -> None:
     )
 
 
-def clear_cookie(response: Response, settings: Settings) -> None:
-    """Have a browser forget its session."""
-    response.delete_cookie(cookie_name(settings), path="/", secure=settings.is_https, httponly=True, samesite="lax")
+def clear_cookie(response: Response, settings: Settings, name: str | None = None) -> None:
+    """Have a browser forget its session, or another cookie of ours."""
+    response.delete_cookie(
+        name or cookie_name(settings), path="/", secure=settings.is_https, httponly=True, samesite="lax"
+    )
 
 
 # Functions that only return something are async, so that no thread is taken for them.
@@ -150,7 +152,7 @@ def check(database: Database, who: Identity, rule: RouteRule, project: str | Non
             raise ForbiddenError("this is for people who are signed in, not for keys")
         if rule.scope not in who.key.scopes:
             raise ForbiddenError(f"the key has no scope {rule.scope!r}")
-        if who.key.project is not None and project != who.key.project:
+        if who.key.project is not None and project != who.key.project and not rule.is_narrowed:
             raise ForbiddenError(f"the key is for project {who.key.project} alone")
     if rule.needs == "person":
         return

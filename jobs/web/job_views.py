@@ -62,7 +62,12 @@ def stages(overview: Overview, job_id: str, recorded: Mapping[str, Mapping[str, 
         row = found.setdefault(name, {"stage": name, "state": "running", "computed": None, "reused": None})
         if stage is progress.current:
             row["state"] = "running"
-        row |= {"done": stage.done, "total": stage.total, "frames_per_second": round(stage.frames_per_second(), 1)}
+        row |= {
+            "done": stage.done,
+            "total": stage.total,
+            "frames_per_second": round(stage.frames_per_second(), 1),
+            "eta_s": stage.eta_s(),
+        }
     return list(found.values())
 
 

@@ -20,12 +20,12 @@ from jobs.accounts.database import Database
 from jobs.storage.locks import Lock
 from jobs.web.assembly import add_routes, new_app
 from jobs.web.guard import App, Receive, Scope, Send
-from jobs.web.pages import PAGES
+from jobs.web.pages import PAGES, is_page
 from jobs.web.problems import of_failure
-from jobs.web.routes import accounts, health, projects, session
+from jobs.web.routes import accounts, health, metrics, oidc, projects, session
 from jobs.web.settings import Settings
 
-_ROUTES = (health, session, accounts, projects)
+_ROUTES = (health, session, oidc, accounts, projects, metrics)
 _OF_API = "/api/"
 
 
@@ -79,7 +79,7 @@ class OnDemand:
                 self._loading = None
                 await of_failure(Request(scope), error)(scope, receive, send)
                 return
-        elif scope["type"] == "http" and self._first.state.settings.has_pages and _is_page(scope["path"]):
+        elif scope["type"] == "http" and self._first.state.settings.has_pages and is_page(scope["path"]):
             # The requests of the page are on their way.
             self._load()
         await app(scope, receive, send)
@@ -113,7 +113,3 @@ class OnDemand:
             if self._loading is not None:
                 await asyncio.wait([self._loading])
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def _is_page(path: str) -> bool:
-    return not path.startswith(_OF_API) and "." not in path.rpartition("/")[2]

@@ -15,6 +15,7 @@ API = "/api/v1"
 PAGES = "pages"
 """Name of the route of the pages."""
 
+_PROJECTS = "/p/"
 _FOREVER = "public, max-age=31536000, immutable"
 _PACKED = (("br", ".br"), ("gzip", ".gz"))
 
@@ -34,9 +35,14 @@ def add_pages(app: FastAPI, folder: Path = STATIC) -> None:
         packed = request.headers.get("accept-encoding", "")
         if where in files and where != "/index.html":
             return _file(files, where, packed, _FOREVER if where.startswith("/assets/") else "no-cache")
-        if "." in where.rpartition("/")[2]:
+        if not is_page(where):
             return problem(404, [f"there is no {where[:200]}"])
         return _file(files, "/index.html", packed, "no-cache")
+
+
+def is_page(path: str) -> bool:
+    """Return whether an address is one of a page; names of projects may have dots in them, other pages have none."""
+    return not path.startswith("/api/") and (path.startswith(_PROJECTS) or "." not in path.rpartition("/")[2])
 
 
 def _file(files: dict[str, Path], name: str, accepted: str, caching: str) -> Response:

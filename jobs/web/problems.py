@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,7 @@ from jobs.web.plain import with_times
 
 MEDIA_TYPE = "application/problem+json"
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FAILED = 1
 _WRONG = 2
 _MOST_FOUND = 60
@@ -139,7 +141,7 @@ def of_failure(request: Request, error: Exception) -> Response:
     """Log an error that nobody expected and return a problem that repeats nothing of it."""
     if isinstance(error, OSError):
         _log(request, error)
-        return problem(503, [as_problem(error)], _FAILED)
+        return problem(507 if error.errno in _FULL else 503, [as_problem(error)], _FAILED)
     if damage := damage_in(error):
         return problem(503, [damage], _FAILED)
     _log(request, error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -22,6 +22,8 @@ from jobs.web.project_data import Shown
 from transforms.core.boxes import box_iou
 
 _MOST_HELD = 256
+_FEW = 8
+_IN_BULK = "in bulk"
 _SAME_THING = 0.7
 _OF_MODELS = tuple(
     schemas.BY_NAME[name]
@@ -54,20 +56,72 @@ class FramesFromTables:
         self._held: OrderedDict[Any, FromTables] = OrderedDict()
         self._lock = Lock()
 
-    def of(self, shown: Shown, row: int, settings: ProjectSettings) -> FromTables:
-        """Return the frame in a row of the columns, read unless the tables are what they were."""
-        versions = tuple(shown.store.open(table).version for table in (*_OF_MODELS, schemas.REVIEWS))
-        key = (versions, *shown.frames.keys.frame(row))
+    def of(self, shown: Shown, row: int, settings: ProjectSettings, needs_reason: bool = True) -> FromTables:
+        """Return the frame in a row of the columns, read unless the tables are what they were.
+
+        Without `needs_reason`, it may lack why the frame is in the queue.
+        """
+        key = (_versions(shown), *shown.frames.keys.frame(row))
         with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key]
+            for known in [key] if needs_reason else [key, (*key, _IN_BULK)]:
+                if known in self._held:
+                    self._held.move_to_end(known)
+                    return self._held[known]
         found = _read(self._project, shown, row, settings)
-        with self._lock:
-            self._held[key] = found
-            if len(self._held) > _MOST_HELD:
-                self._held.popitem(last=False)
+        self._hold({key: found})
         return found
+
+    def read_many(self, shown: Shown, rows: Sequence[int], settings: ProjectSettings) -> None:
+        """Read many frames in one pass, so that `of` has them; a few are not worth it."""
+        if len(rows) < _FEW:
+            return
+        versions, keys = _versions(shown), shown.frames.keys
+        found = _read_many(self._project, shown, rows, settings)
+        self._hold({(versions, *keys.frame(row), _IN_BULK): frame for row, frame in zip(rows, found, strict=True)})
+
+    def _hold(self, fresh: Mapping[Any, FromTables]) -> None:
+        with self._lock:
+            self._held.update(fresh)
+            while len(self._held) > max(_MOST_HELD, len(fresh)):
+                self._held.popitem(last=False)
+
+
+def _versions(shown: Shown) -> tuple[int, ...]:
+    return tuple(shown.store.open(table).version for table in (*_OF_MODELS, schemas.REVIEWS))
+
+
+class _ManyRows:
+    """The rows of some frames in tables and views, by name as `View.lazy` has them, by frame."""
+
+    def __init__(self, shown: Shown, rows: Sequence[int]) -> None:
+        frames = [shown.frames.keys.frame(row) for row in rows]
+        self._shown = shown
+        self._wanted = pl.LazyFrame(
+            {"stream_id": [stream for stream, _ in frames], "frame_idx": [number for _, number in frames]},
+            schema={"stream_id": pl.String, "frame_idx": pl.Int64},
+        )
+
+    def by_frame(self, name: str) -> dict[tuple[str, int], pl.DataFrame]:
+        """Return the rows of each frame that has any."""
+        found = self._shown.view.lazy(name).join(self._wanted, on=schemas.FRAME_KEY, how="semi").collect()
+        parts = found.partition_by(list(schemas.FRAME_KEY), as_dict=True)
+        return {(str(stream), int(number)): rows for (stream, number), rows in parts.items()}
+
+
+def _read_many(project: str, shown: Shown, rows: Sequence[int], settings: ProjectSettings) -> list[FromTables]:
+    many = _ManyRows(shown, rows)
+    names = (schemas.FRAMES.name, final_objects.BY_MODELS, schemas.REVIEWS.name, final_objects.REVIEWED)
+    frames, objects, reviews, reviewed = (many.by_frame(name) for name in names)
+    found = []
+    for row in rows:
+        place = shown.frames.keys.frame(row)
+        frame = frames[place].to_dicts()[0]
+        image = Image(project, *place, frame["content_hash"], int(frame["width"] or 0), int(frame["height"] or 0))
+        models = _bodies(objects[place], settings) if place in objects else {}
+        seed = _seed(reviews.get(place), reviewed.get(place), image, models, settings)
+        # Why frames are in the queue is of no use to edits of many.
+        found.append(FromTables(image, models, seed, None, ()))
+    return found
 
 
 def _read(project: str, shown: Shown, row: int, settings: ProjectSettings) -> FromTables:
@@ -79,7 +133,8 @@ def _read(project: str, shown: Shown, row: int, settings: ProjectSettings) -> Fr
     models = _bodies(_objects_of_models(shown, rows, row), settings)
     routing = shown.frames.stored_rows(schemas.ROUTING, row, columns=("uncertainty", "doubts")).to_pylist()
     why: dict[str, Any] = routing[0] if routing else {"uncertainty": None, "doubts": ()}
-    seed = _seed(rows, image, models, settings)
+    reviews, reviewed = (rows.lazy(name).collect() for name in (schemas.REVIEWS.name, final_objects.REVIEWED))
+    seed = _seed(reviews, reviewed, image, models, settings)
     uncertainty = None if why["uncertainty"] is None else round(float(why["uncertainty"]), 4)
     return FromTables(image, models, seed, uncertainty, tuple(why["doubts"] or ()))
 
@@ -101,18 +156,26 @@ def _bodies(rows: pl.DataFrame, settings: ProjectSettings) -> dict[str, Body]:
     return found
 
 
-def _seed(rows: FrameRows, image: Image, models: Mapping[str, Body], settings: ProjectSettings) -> Seed:
-    """Return a frame as people left it by files, or as models did."""
-    reviews = rows.lazy(schemas.REVIEWS.name).filter(content_hash=image.content_hash).collect()
-    seen = reviews.filter(decision=SEEN).to_dicts()
-    if not seen:
-        labelled = rows.lazy(final_objects.REVIEWED).collect().to_dicts()
-        if labelled:
-            return Seed(dict(models), state="approved", reviewer=labelled[0]["reviewer"])
+def _seed(
+    reviews: pl.DataFrame | None,
+    reviewed: pl.DataFrame | None,
+    image: Image,
+    models: Mapping[str, Body],
+    settings: ProjectSettings,
+) -> Seed:
+    """Return a frame as people left it by files, or as models did.
+
+    `reviews` and `reviewed` are its rows of `reviews` and of `reviewed_frames`, None for none.
+    """
+    of_image = None if reviews is None else reviews.filter(content_hash=image.content_hash)
+    seen = [] if of_image is None else of_image.filter(decision=SEEN).to_dicts()
+    if of_image is None or not seen:
+        if reviewed is not None and reviewed.height:
+            return Seed(dict(models), state="approved", reviewer=str(reviewed["reviewer"][0]))
         return Seed(dict(models))
     is_there = pl.col("decision").is_in(final_objects.HUMAN)
-    there = _bodies(reviews.filter(is_there), settings)
-    rejected = _bodies(reviews.filter(decision="reject"), settings)
+    there = _bodies(of_image.filter(is_there), settings)
+    rejected = _bodies(of_image.filter(decision="reject"), settings)
     tags = tuple(str(tag) for tag in tags_in(seen[0]["attributes"]))
     return Seed(there, rejected, "approved", seen[0]["reviewer"], tags)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import schemas
 from jobs.accounts.database import Database
 from jobs.accounts.roles import Role, includes
-from jobs.editing import events, frame_states, leases, recovery
+from jobs.core.errors import UserError
+from jobs.editing import events, frame_states, leases, project_changes, recovery
 from jobs.editing.errors import ChangedImageError, UnknownFrameError
 from jobs.editing.event_rows import Seed
 from jobs.editing.events import Author, Context, Edit
@@ -20,15 +20,15 @@ from jobs.editing.leases import Place
 from jobs.editing.objects import Body, public
 from jobs.editing.operations import Op
 from jobs.editing.publication import Publication
+from jobs.storage.store import Store
 from jobs.views.categories import categories_of
-from jobs.views.project_settings import ProjectSettings, read_settings
-from jobs.web.frame_columns import Array
+from jobs.views.project_settings import DEFAULTS, ProjectSettings, read_settings
 from jobs.web.frame_filters import FrameFilter
 from jobs.web.plain import number, utc
 from jobs.web.project_data import ProjectData, ProjectsData, Shown
 from jobs.web.projects import Projects
 from jobs.web.review_frames import FramesFromTables, FromTables, suggestions
-from jobs.web.review_queue import STATES, ReviewQueue, Selected, basis_of, candidates, counts, doubts_of, listed
+from jobs.web.review_queue import ReviewQueue
 
 _EDITS = ("edit", "submit")
 _DECISIONS = {
@@ -61,7 +61,7 @@ class Review:
         self.data = data
         self._publication = publication
         self._frames = FramesFromTables(project)
-        self._queue = ReviewQueue(project)
+        self.queue = ReviewQueue(project)
         self._lock = Lock()
         self._settings: tuple[int, ProjectSettings] | None = None
         self._categories: tuple[Any, tuple[str, ...]] | None = None
@@ -95,6 +95,49 @@ class Review:
             with self._lock:
                 self._categories = known
         return known[1]
+
+    def store(self) -> Store:
+        """Return the project's tables, to be written."""
+        return Store(self.shown().workspace.root)
+
+    def change_settings(self, changes: Mapping[str, Any], person: Participant) -> None:
+        """Change some settings; None gives one its default again. Raises `UserError` for what cannot be."""
+        values = {name: DEFAULTS[name] if value is None else value for name, value in changes.items()}
+        if values.get("where"):
+            FrameFilter(values["where"]).masks(self.shown())
+        project_changes.change_settings(self.store(), values, person.name)
+        self.data.check_again()
+
+    def all_categories(self) -> dict[str, Any]:
+        """Return the categories as the API has them, also those that were renamed or merged, and all changes."""
+        self.data.check_again()
+        shown = self.shown()
+        settings = self.settings(shown)
+        numbers = dict(shown.view.lazy("categories").select("category", "number").collect().iter_rows())
+        names = (*self.categories(shown), *(name for name in settings.became if name in numbers))
+        found = [
+            {
+                "category": name,
+                "number": numbers.get(name),
+                "colour": settings.colours.get(name),
+                "key": settings.keys.get(name),
+                "merged_into": settings.became.get(name),
+            }
+            for name in dict.fromkeys(names)
+        ]
+        changes = [
+            {
+                "change_id": each["change_id"],
+                "kind": each["kind"],
+                "category": each["subject"],
+                "value": each["value"],
+                "user": each["author"],
+                "at_ns": each["at_ns"],
+                "undone": each["undone"],
+            }
+            for each in settings.changes
+        ]
+        return {"categories": found, "changes": changes}
 
     def frame(self, place: Place, person: Participant) -> dict[str, Any]:
         """Return a frame with all that an editor needs. Raises `UnknownFrameError` where it is not there."""
@@ -180,7 +223,7 @@ class Review:
         shown = self.shown()
         context = self.context(shown, place, h, edit.ops)
         answer = self.database.write(lambda c: events.record(c, edit, person.author, context))
-        self._publication.note(self.project)
+        self.note_edits()
         return answer
 
     def context(self, shown: Shown, place: Place, h: str, ops: Sequence[Op]) -> Context:
@@ -194,105 +237,31 @@ class Review:
             stored = frame_states.find(connection, self.project, place, h)
         image, seed, models = None if stored is None else frame_states.image_of(stored), Seed(), {}
         if image is None or any(op["op"] == "accept" for op in ops):
-            tables: FromTables = self._frames.of(shown, row, settings)
+            tables: FromTables = self._frames.of(shown, row, settings, needs_reason=False)
             image, seed, models = tables.image, tables.seed, dict(tables.models)
         length = leases.lease_ns(settings.settings["lease_minutes"])
         needs_second = bool(settings.settings["require_second_reviewer"])
         return Context(image, seed, frozenset(self.categories(shown)), models, needs_second, length)
 
-    def page(
-        self, wanted: FrameFilter, selected: Selected, snapshot: str | None, start: int, limit: int, person: Participant
-    ) -> dict[str, Any]:
-        """Return a page of a list of the queue; `snapshot` names a list that was made before."""
+    def contexts(self, places: Sequence[tuple[Place, str, Sequence[Op]]]) -> list[Context | UserError]:
+        """Return what `context` does for each of many frames, in few passes over the tables; or why it raises."""
         shown = self.shown()
-        selected = replace(selected, mask=self._mask(shown, wanted))
+        settings = self.settings(shown)
+        found: list[Context | UserError] = []
         with self.database.read() as connection:
-            states = self._queue.states(shown, connection)
-            taken = leases.active(connection, self.project)
-        if snapshot is None:
-            frames = listed(shown, states, selected, taken, person.user_id)
-            snapshot = self.data.snapshots.add(frames)
-        else:
-            frames = self.data.snapshots.get(snapshot)
-        by_place = {(lease.stream_id, lease.frame_idx): lease for lease in taken}
-        found = []
-        basis = basis_of(shown)
-        keys = shown.frames.keys
-        named = [place for place in frames.page(start, limit) if keys.find(*place) is not None]
-        rows = [int(keys.find(*place) or 0) for place in named]
-        sizes = [shown.frames.column(name)[rows].tolist() for name in ("width", "height")]
-        for place, row, h, width, height in zip(named, rows, shown.frames.hashes(rows), *sizes, strict=True):
-            verdict = int(shown.frames.verdicts.bits[row])
-            uncertainty = float(basis.waiting.uncertainty[row])
-            lease = by_place.get(place)
-            found.append(
-                {
-                    "stream_id": place[0],
-                    "frame_idx": number(place[1]),
-                    "h": h,
-                    "width": _whole(width),
-                    "height": _whole(height),
-                    "state": STATES[states.state[row]],
-                    "uncertainty": None if math.isnan(uncertainty) else round(uncertainty, 4),
-                    "doubts": doubts_of(int(basis.doubts[row])),
-                    "keep": bool(verdict & 1) if verdict & 2 else None,
-                    "n_objects": states.objects.get(row),
-                    "revision": int(states.revision[row]),
-                    "submitted_by": states.submitted_by.get(row),
-                    "note": states.notes.get(row),
-                    "lease": None if lease is None else lease_of(lease, person),
-                }
-            )
-        return {
-            "snapshot": snapshot,
-            "total": len(frames),
-            "start": start,
-            "tab": selected.tab,
-            "counts": counts(shown, states, selected.mask, taken, person.user_id),
-            "frames": found,
-        }
-
-    def _mask(self, shown: Shown, wanted: FrameFilter) -> Array | None:
-        condition = self.settings(shown).settings["where"]
-        masks = list(wanted.masks(shown).values())
-        if condition:
-            masks += list(FrameFilter(condition).masks(shown).values())
-        found = None
-        for mask in masks:
-            found = mask if found is None else found & mask
+            fresh = [p for p, h, _ in places if frame_states.find(connection, self.project, p, h) is None]
+        rows = {place: shown.frames.keys.find(*place) for place in fresh}
+        self._frames.read_many(shown, [row for row in rows.values() if row is not None], settings)
+        for place, h, ops in places:
+            try:
+                found.append(self.context(shown, place, h, ops))
+            except UserError as error:
+                found.append(error)
         return found
 
-    def lease(
-        self, wanted: FrameFilter, selected: Selected, n: int, left_out: Sequence[Place], person: Participant
-    ) -> dict[str, Any]:
-        """FrameLease the next frames of the queue to somebody."""
-        shown = self.shown()
-        selected = replace(selected, mask=self._mask(shown, wanted))
-        length = leases.lease_ns(self.settings(shown).settings["lease_minutes"])
-        who = (person.user_id, person.name)
-        with self.database.read() as connection:
-            states = self._queue.states(shown, connection)
-            taken = leases.active(connection, self.project)
-            late = leases.skipped(connection, self.project, person.user_id)
-        free, left = candidates(shown, states, selected, taken, who, left_out, late)
-        made = self.database.write(lambda c: leases.take(c, self.project, person.author, free, n, length))
-        keys = shown.frames.keys
-        rows = [int(keys.find(lease.stream_id, lease.frame_idx) or 0) for lease in made]
-        sizes = [shown.frames.column(name)[rows].tolist() for name in ("width", "height")]
-        found = [
-            {
-                **lease_of(lease, person),
-                "stream_id": lease.stream_id,
-                "frame_idx": number(lease.frame_idx),
-                "h": h,
-                "width": int(width),
-                "height": int(height),
-                "state": STATES[states.state[row]],
-                "revision": int(states.revision[row]),
-            }
-            for lease, row, h, width, height in zip(made, rows, shown.frames.hashes(rows), *sizes, strict=True)
-        ]
-        return {"leases": found, "left": left}
+    def note_edits(self) -> None:
+        """Have edits that were stored published soon."""
+        self._publication.note(self.project)
 
 
 def check_image(shown: Shown, place: Place, h: str) -> int:
@@ -313,10 +282,6 @@ def lease_of(lease: leases.FrameLease, person: Participant) -> dict[str, Any]:
     is_mine = lease.user_id == person.user_id
     own = {"lease_id": lease.lease_id} if is_mine else {}
     return {**own, "user": lease.user_name, "is_mine": is_mine, "until": utc(lease.until_ns)}
-
-
-def _whole(value: float) -> int | None:
-    return None if math.isnan(value) else int(value)
 
 
 def _tags(text: str) -> list[str]:

@@ -17,10 +17,15 @@ Needs = Literal["nobody", "person", "server-admin"] | Role
 
 @dataclass(frozen=True)
 class RouteRule:
-    """Who may use a route, and the scope of keys that reach it (None for none)."""
+    """Who may use a route, and the scope of keys that reach it (None for none).
+
+    A key for one project reaches routes of that project, and those which answer it with nothing of others: these are
+    `is_narrowed`.
+    """
 
     needs: Needs
     scope: Scope | None = None
+    is_narrowed: bool = False
 
 
 RULES: dict[str, RouteRule] = {
@@ -29,14 +34,19 @@ RULES: dict[str, RouteRule] = {
     "openapi": RouteRule("nobody", "read"),
     "sign_in": RouteRule("nobody"),
     "enter": RouteRule("nobody"),
+    "sign_in_ways": RouteRule("nobody"),
+    "begin_oidc": RouteRule("nobody"),
+    "finish_oidc": RouteRule("nobody"),
     "check_invitation": RouteRule("nobody"),
     "accept_invitation": RouteRule("nobody"),
     "metrics": RouteRule("server-admin", "metrics"),
     "sign_out": RouteRule("person"),
-    "me": RouteRule("person", "read"),
+    "me": RouteRule("person", "read", is_narrowed=True),
     "change_me": RouteRule("person"),
     "list_sessions": RouteRule("person"),
     "end_session": RouteRule("person"),
+    "list_identities": RouteRule("person"),
+    "unlink_identity": RouteRule("person"),
     "list_keys": RouteRule("person", "admin"),
     "add_key": RouteRule("person"),
     "revoke_key": RouteRule("person", "admin"),
@@ -48,8 +58,8 @@ RULES: dict[str, RouteRule] = {
     "add_invitation": RouteRule("server-admin"),
     "revoke_invitation": RouteRule("server-admin", "admin"),
     "list_audit": RouteRule("server-admin", "admin"),
-    "events": RouteRule("person", "read"),
-    "list_projects": RouteRule("person", "read"),
+    "events": RouteRule("person", "read", is_narrowed=True),
+    "list_projects": RouteRule("person", "read", is_narrowed=True),
     "add_project": RouteRule("server-admin", "admin"),
     "list_members": RouteRule("admin", "admin"),
     "put_member": RouteRule("admin", "admin"),
@@ -66,23 +76,15 @@ RULES: dict[str, RouteRule] = {
     "get_map": RouteRule("viewer", "read"),
     "get_map_colours": RouteRule("viewer", "read"),
     "get_map_nearest": RouteRule("viewer", "read"),
-    "review_frame": RouteRule("viewer", "read"),
-    "review_queue": RouteRule("viewer", "read"),
-    "review_history": RouteRule("viewer", "read"),
-    "list_comments": RouteRule("viewer", "read"),
-    "add_review_event": RouteRule("annotator", "annotate"),
-    "add_comment": RouteRule("annotator", "annotate"),
-    "add_leases": RouteRule("annotator", "annotate"),
-    "lengthen_lease": RouteRule("annotator", "annotate"),
-    "end_lease": RouteRule("annotator", "annotate"),
-    "add_review_decision": RouteRule("reviewer", "review"),
     "list_overrides": RouteRule("viewer", "read"),
     "put_overrides": RouteRule("reviewer", "review"),
     "list_jobs": RouteRule("viewer", "read"),
     "get_job": RouteRule("viewer", "read"),
+    "seen_image": RouteRule("viewer", "read"),
     "get_journal": RouteRule("viewer", "read"),
     "list_runs": RouteRule("viewer", "read"),
     "diff_runs": RouteRule("viewer", "read"),
+    "diff_run_frames": RouteRule("viewer", "read"),
     "list_schedules": RouteRule("viewer", "read"),
     "list_selections": RouteRule("viewer", "read"),
     "list_releases": RouteRule("viewer", "read"),
@@ -118,4 +120,22 @@ RULES: dict[str, RouteRule] = {
     "cancel_job": RouteRule("admin", "control"),
     "clear_job": RouteRule("admin", "control"),
     "control_gateway": RouteRule("server-admin", "admin"),
+    "review_settings": RouteRule("viewer", "read"),
+    "review_categories": RouteRule("viewer", "read"),
+    "review_figures": RouteRule("annotator", "read"),
+    "review_frame": RouteRule("viewer", "read"),
+    "review_queue": RouteRule("viewer", "read"),
+    "review_history": RouteRule("viewer", "read"),
+    "list_comments": RouteRule("viewer", "read"),
+    "add_review_event": RouteRule("annotator", "annotate"),
+    "add_comment": RouteRule("annotator", "annotate"),
+    "add_review_bulk": RouteRule("annotator", "annotate"),
+    "add_review_track": RouteRule("annotator", "annotate"),
+    "add_leases": RouteRule("annotator", "annotate"),
+    "lengthen_lease": RouteRule("annotator", "annotate"),
+    "end_lease": RouteRule("annotator", "annotate"),
+    "add_review_decision": RouteRule("reviewer", "review"),
+    "change_review_settings": RouteRule("admin", "admin"),
+    "change_category": RouteRule("admin", "admin"),
+    "undo_category_change": RouteRule("admin", "admin"),
 }

@@ -28,8 +28,10 @@ from jobs.core.processes import process_identity
 from jobs.storage.locks import lock_at, lock_holder
 from jobs.storage.paths import Place
 from jobs.web.connection import Connection
+from jobs.web.gateways import Gateways
 from jobs.web.on_demand import OnDemand, create_first_app
 from jobs.web.places import checked_place, server_folder
+from jobs.web.projects import Projects
 from jobs.web.settings import FOLDER, Settings
 from jobs.web.version import STATIC
 
@@ -67,6 +69,7 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
     Raises `UserError` before anything is opened for options that are wrong, pages that are not built, a port in use, an
     address that others reach without any account, and where another server serves the same.
     """
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     settings.check()
     if settings.has_pages and not (STATIC / "index.html").is_file():
         raise UserError("the pages are not built: run `make ui`, or serve the API alone with --no-pages")
@@ -94,13 +97,28 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
                 def whole() -> FastAPI:
                     from jobs.web.app import create_app
 
-                    return create_app(settings, database, port, lock, None, stopping)
+                    return create_app(settings, database, port, lock, None, stopping, first.state.metrics)
 
-                _run(settings, OnDemand(first, whole), listener, stopping)
+                with _gateways(settings):
+                    _run(settings, OnDemand(first, whole), listener, stopping)
         finally:
             lock.release()
     finally:
         database.close()
+
+
+@contextmanager
+def _gateways(settings: Settings) -> Iterator[None]:
+    """Keep gateways running, if the settings say so."""
+    if not settings.has_gateway:
+        yield
+        return
+    kept = Gateways(Projects(settings))
+    kept.start()
+    try:
+        yield
+    finally:
+        kept.stop()
 
 
 def new_entrance(settings: Settings) -> str:
@@ -175,7 +193,6 @@ def _listening(settings: Settings) -> socket.socket:
 
 def _run(settings: Settings, app: Any, listener: socket.socket, stopping: threading.Event) -> None:
     _allow_connections()
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     server_of(settings, app, stopping).run(sockets=[listener])
 
 

@@ -6,9 +6,13 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from jobs.core.errors import UserError
+
+if TYPE_CHECKING:
+    from jobs.web.oidc_settings import OidcSettings
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - what people may ask for, not what is bound by default
@@ -23,8 +27,9 @@ class Settings:
 
     `root`: a folder of workspaces, or `workspace`, a single one; exactly one of them. `public_url`: the address that
     people use, where it is not the one that is listened at. `trusted_proxy`: networks whose `X-Forwarded-*` headers are
-    believed. `database`: URL of a PostgreSQL database; None for SQLite below what is served. `recovers`: whether an app
-    database that has lost edits takes them over from the tables.
+    believed. `database`: URL of a PostgreSQL database; None for SQLite below what is served. `oidc`: the provider that
+    people may sign in with. `recovers`: whether an app database that has lost edits takes them over from the tables.
+    `has_gateway`: whether to keep a gateway running for each project.
     """
 
     workspace: str | None = None
@@ -37,7 +42,9 @@ class Settings:
     tls_key: Path | None = None
     insecure_http: bool = False
     database: str | None = None
+    oidc: OidcSettings | None = None
     has_pages: bool = True
+    has_gateway: bool = False
     recovers: bool = False
 
     @property

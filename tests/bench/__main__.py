@@ -285,6 +285,29 @@ def queue() -> Iterator[Figure]:
     yield Figure("from winnow job resume to the next commit", took["resumed_s"], "s")
 
 
+def pages() -> Iterator[Figure]:
+    """From a command to a grid in a browser, memory and filters: ours next to LightlyStudio, on the same frames."""
+    from tests.bench.pages import both
+
+    mine, other = both()
+    for what, unit, name in (
+        ("from files to a grid in a browser, all measures computed", "s", "fresh_s"),
+        ("from winnow serve to a grid in a browser", "s", "again_s"),
+        ("memory of the server with the grid shown", "MB", "memory_mb"),
+        ("a new filter over 6,000 frames, its first 100", "ms", "filter_ms"),
+    ):
+        value, theirs = getattr(mine, name), getattr(other, name)
+        yield Figure(
+            what,
+            value,
+            unit,
+            theirs,
+            note=f"LightlyStudio {theirs:.4g}, which measures nothing"
+            if name == "fresh_s"
+            else f"LightlyStudio {theirs:.4g}",
+        )
+
+
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "pixel-pass": pixel_pass,
     "nothing-to-do": nothing_to_do,
@@ -297,6 +320,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "near-pairs": near_pairs,
     "grouping-10m": grouping_10m,
     "queue": queue,
+    "pages": pages,
 }
 
 

@@ -94,6 +94,11 @@ def detector_weights() -> Path:
     return place
 
 
+def frames_360p(n: int) -> Path:
+    """Return a folder of `n` different 640x360 JPEG frames of about 60 KB."""
+    return _frames(f"frames-360p-{n}", n, Sample(640, 360, timeline=(("moving", n),), broken=False))
+
+
 def small_frames(n: int) -> Path:
     """Return a folder of `n` different 64x36 JPEG frames."""
     return _frames(f"frames-small-{n}", n, Sample(64, 36, timeline=(("moving", n),), broken=False))

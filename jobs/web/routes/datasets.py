@@ -132,7 +132,9 @@ def download_export(project: str, job_id: str, request: Request) -> Any:
         raise GoneError(f"the file of export {job_id} was deleted; export again")
     file = tasks.exported_file(workspace.root, job_id)
     name = f"{project}-{job_id}.zip"
-    return FileResponse(file, media_type="application/zip", filename=name, headers={"cache-control": "private"})
+    return FileResponse(
+        file, media_type="application/zip", filename=name, headers={"cache-control": "private, no-cache"}
+    )
 
 
 @router.delete("/exports/{job_id}", name="delete_export", status_code=204)

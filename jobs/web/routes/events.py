@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from jobs.accounts import members
+from jobs.accounts.errors import TooManyTriesError
 from jobs.web.event_ring import Event, EventRing
 from jobs.web.identity import Identity, Me, database_of, identify
 from jobs.web.version import build, version
@@ -22,11 +24,21 @@ router = APIRouter(tags=["events"])
 _CHECK_S = 1.0
 """After how long it is checked again who listens, and what they may see."""
 
+MOST_STREAMS = 32
+"""Streams of one person at a time: a browser has one, for all its tabs."""
+
 _QUIET_S = 15.0
 _RETRY_MS = 1000
+_FULL_S = 15.0
 
 
-@router.get("/events", name="events", response_class=EventSourceResponse)
+async def _limit(who: Me, request: Request) -> None:
+    """Raise `TooManyTriesError` where somebody follows too many streams already."""
+    if request.app.state.metrics.streams[who.user_id] >= MOST_STREAMS:
+        raise TooManyTriesError(_FULL_S, f"{MOST_STREAMS} streams of events are open, the most for a person; try again")
+
+
+@router.get("/events", name="events", response_class=EventSourceResponse, dependencies=[Depends(_limit)])
 async def events(
     who: Me, request: Request, last_event_id: Annotated[str | None, Header()] = None
 ) -> AsyncIterator[ServerSentEvent]:
@@ -39,12 +51,17 @@ async def events(
     ring = cast("EventRing", request.app.state.ring)
     watcher = cast("Watcher", request.app.state.watcher)
     visible = await run_in_threadpool(_visible, request, who)
-    await watcher.follow(visible)
+    open_streams: Counter[str] = request.app.state.metrics.streams
+    open_streams[who.user_id] += 1
     try:
-        async for event in _stream(request, ring, visible, last_event_id):
-            yield event
+        await watcher.follow(visible)
+        try:
+            async for event in _stream(request, ring, visible, last_event_id):
+                yield event
+        finally:
+            watcher.leave(visible)
     finally:
-        watcher.leave(visible)
+        open_streams[who.user_id] -= 1
 
 
 async def _stream(

@@ -20,8 +20,11 @@ from jobs.records.job_log import jobs_of
 from jobs.runs.run_options import RunOptions
 from jobs.storage.workspace import Workspace
 from jobs.web import job_views, submissions
+from jobs.web.descent import current_runs, descent_of
 from jobs.web.identity import Me
+from jobs.web.journals import Filter, Level
 from jobs.web.overviews import jobs_of_project
+from jobs.web.plain import plain
 from jobs.web.problems import ForbiddenError, MissingError
 from jobs.web.routes.bodies import Body, Name
 
@@ -93,6 +96,8 @@ def get_job(project: str, job_id: str, request: Request) -> Any:
         row = _row_of(workspace, job_id)
         return {
             **known.summary(job),
+            "replay": descent_of(workspace, job_id),
+            "seen": request.app.state.seen.shown(workspace, job_id, known.overview.progress(job_id).seen),
             "stages": job_views.stages(known.overview, job_id, row.get("stages", {})),
             **{name: row.get(name) for name in ("config", "frames", "seconds", "streams", "versions", "environment")},
         }
@@ -107,10 +112,20 @@ def get_journal(
     limit: Annotated[int, Query(ge=1, le=2000)] = 500,
     stage: Annotated[str | None, Query(max_length=100)] = None,
     errors: bool = False,
+    start: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
+    level: Level = "detail",
+    text: Annotated[str, Query(max_length=200)] = "",
 ) -> Any:
-    """Return what a job wrote down, from a number on."""
+    """Return what a job wrote down, from a number on.
+
+    With `start`, the events from a position on, among those of a stage, of a level or above and with a text in them:
+    a list whose length, `total`, is known, and of which any part can be fetched.
+    """
     workspace = workspace_of(request, project)
     require_job(workspace, job_id)
+    if start is not None:
+        wanted = Filter(stage, "warning" if errors and level in {"detail", "step"} else level, text)
+        return request.app.state.journals.page(workspace.root, job_id, start, limit, wanted)
     return request.app.state.journals.events(workspace.root, job_id, after, limit, stage, errors)
 
 
@@ -160,6 +175,9 @@ def replay(project: str, job_id: str, body: ReplayFrom, who: Me, request: Reques
     workspace = workspace_of(request, project)
     require_job(workspace, job_id)
     asked = job_control.replay(workspace, job_id, body.start, body.settings, body.promote)
+    if not who.is_admin and body.settings:
+        unchanged = job_control.replay(workspace, job_id, body.start)
+        submissions.refuse_services(asked.loaded.config, unchanged.loaded.config)
     return {"job_id": queue.enqueue(asked)}
 
 
@@ -217,11 +235,15 @@ def plan(project: str, body: NewRun, who: Me, request: Request) -> Any:
 
 @router.get("/runs", name="list_runs")
 def list_runs(project: str, request: Request) -> Any:
-    """Return all runs, oldest first, each with its parent and the settings that differ from it: a tree."""
+    """Return all runs, oldest first, each with its parent and the settings that differ from it: a tree.
+
+    `current` has the runs whose rows the tables show, and of how many stages and streams.
+    """
     from jobs.analysis import inspect_tables
     from jobs.storage.store import Store
 
-    return {"runs": inspect_tables.runs(Store(workspace_of(request, project).require().root))}
+    store = Store(workspace_of(request, project).require().root)
+    return {"runs": inspect_tables.runs(store), "current": current_runs(store)}
 
 
 @router.get("/runs/diff", name="diff_runs")
@@ -237,6 +259,24 @@ def diff_runs(
     from jobs.storage.store import Store
 
     return run_diff(Store(workspace_of(request, project).require().root), one, other, tolerance)
+
+
+@router.get("/runs/diff/frames", name="diff_run_frames")
+def diff_run_frames(
+    project: str,
+    request: Request,
+    one: Annotated[str, Query(min_length=1, max_length=200)],
+    other: Annotated[str, Query(min_length=1, max_length=200)],
+    table: Annotated[str, Query(min_length=1, max_length=100)] = "curation",
+    start: Annotated[int, Query(ge=0, lt=2**53)] = 0,
+    limit: Annotated[int, Query(ge=0, le=500)] = 100,
+) -> Any:
+    """Return the frames in which two finished runs differ: of verdicts those that changed sides."""
+    from jobs.analysis.changed_frames import changed_frames
+    from jobs.storage.store import Store
+
+    frames = changed_frames(Store(workspace_of(request, project).require().root), one, other, table)
+    return {"table": table, "total": len(frames), "start": start, "frames": plain(frames[start : start + limit])}
 
 
 @router.get("/schedules", name="list_schedules")

@@ -49,7 +49,7 @@ async def frame_image(
     encoded = found.encoded
     if encoded is None:
         assert found.wanted is not None
-        encoded = await _made(request, media, found.wanted, w)
+        encoded = await image_of(request, media, found.wanted, w)
     return Response(encoded.data, media_type=encoded.kind, headers=headers)
 
 
@@ -94,7 +94,7 @@ def _place(shown: Shown, stream: str) -> str:
     return blake3(f"{shown.store.root}\0{stream}\0{key}".encode()).hexdigest()[:16]
 
 
-async def _made(request: Request, media: Media, wanted: Wanted, w: Width) -> Encoded:
+async def image_of(request: Request, media: Media, wanted: Wanted, w: Width) -> Encoded:
     """Wait for an image, as long as the browser does."""
     task = media.request(wanted, w)
     waiting = asyncio.wrap_future(task.result)

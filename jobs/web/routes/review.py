@@ -10,6 +10,7 @@ from pydantic import Field
 from jobs.accounts.roles import includes
 from jobs.editing import frame_states, leases
 from jobs.editing.events import Edit
+from jobs.web import review_lists
 from jobs.web.frame_filters import FrameFilter
 from jobs.web.identity import Accounts, Me, role_in
 from jobs.web.plain import with_times
@@ -103,7 +104,9 @@ def review_queue(
     limit: Annotated[int, Query(ge=1, le=_MOST_FRAMES)] = 100,
 ) -> Any:
     """Return frames of the queue in its order; `snapshot` of the answer gives the same list to later requests."""
-    return review.page(wanted, Selected(tab, order or _order(review), None), snapshot, start, limit, person)
+    return review_lists.page(
+        review, wanted, Selected(tab, order or _order(review), None), snapshot, start, limit, person
+    )
 
 
 def _order(review: Review) -> Order:
@@ -123,7 +126,7 @@ def add_leases(review: InReview, person: By, body: NewLeases) -> Any:
     )
     left_out = [(each.stream, each.idx) for each in body.exclude]
     selected = Selected(body.tab, body.order or _order(review), None)
-    return review.lease(wanted, selected, body.n, left_out, person)
+    return review_lists.lease(review, wanted, selected, body.n, left_out, person)
 
 
 @router.post("/leases/{lease_id}/ping", name="lengthen_lease")

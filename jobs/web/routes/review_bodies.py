@@ -26,6 +26,8 @@ _Attributes = Annotated[dict[Annotated[str, Field(min_length=1, max_length=200)]
 
 MOST_OPS = 5000
 
+_ByNumber = Annotated[dict[Annotated[str, Field(pattern=r"^[0-9]{1,18}$")], Id], Field(max_length=MOST_OPS)]
+
 
 class _Geometry(Body):
     """A box, turned or not, or polygons, or a mask, in pixels of the upright frame; one of them at most."""
@@ -159,6 +161,28 @@ class BulkFrame(Body):
     h: Hash
     base_revision: Revision | None = None
     objects: Annotated[tuple[Id, ...], Field(max_length=MOST_OPS)] = ()
+
+
+class TrackKeyframe(Body):
+    """A box that a person drew of a track; from one that is not visible on, there is none until the next one."""
+
+    idx: FrameNumber
+    bbox: _Box
+    rotation: _Number = 0.0
+    visible: bool = True
+
+
+class NewTrack(Body):
+    """A track of a stream: boxes at keyframes, and the ids of the boxes that it has already, by frame number."""
+
+    event_id: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{16,48}$")]
+    stream: StreamId
+    category: Category
+    keyframes: Annotated[list[TrackKeyframe], Field(min_length=1, max_length=1000)]
+    track_id: _Track | None = None
+    objects: Annotated[dict[Annotated[str, Field(pattern=r"^[0-9]{1,18}$")], Id] | None, Field(max_length=MOST_OPS)] = (
+        None
+    )
 
 
 class NewBulk(Body):

@@ -19,10 +19,13 @@ from jobs.accounts.database import Database, engine_of
 from jobs.accounts.migrate import NEWEST, bring_up_to_date, revision_of
 from jobs.accounts.tables import METADATA
 from jobs.core.errors import UserError
+from jobs.editing import tables as tables_of_reviews
 from tests.accounts import opened
 
 
 def test_scripts_make_the_tables_that_the_program_declares(database: Database) -> None:
+    # Those of reviews are declared in a module of their own.
+    assert tables_of_reviews.FRAMES.metadata is METADATA
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []

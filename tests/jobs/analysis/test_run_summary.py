@@ -22,6 +22,13 @@ ROW: dict[str, Any] = {
 
 def test_the_summary_notes_unusual_streams() -> None:
     assert stream_remarks(ROW, {}) == ["2 files skipped: several have one number"]
+    gaps = [{"start": 22, "end": 1_000_018}, {"start": 1_000_022, "end": 2_000_018}]
+    assert stream_remarks(ROW | {"n_frames": 9, "n_repeated": 0, "gaps": gaps}, {}) == [
+        "3 sequences that do not continue one another"
+    ]
+    assert stream_remarks(ROW | {"n_frames": 9, "n_repeated": 0, "gaps": gaps, "n_missing": 7}, {}) == [
+        "7 numbers missing in 2 gaps"
+    ]
 
 
 def test_missing_evidence_and_frames_read_twice_are_named(tmp_path: Path, engine: Engine) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import schemas
+from jobs.analysis.run_summary import stream_remarks
 from jobs.core.errors import UserError
 from jobs.ingest.catalogue import IngestOverrides, catalogue, record
 from jobs.ingest.stream_listing import StreamFiles
@@ -101,11 +102,19 @@ def test_a_workspace_of_before_keeps_its_numbers(store: Store, tmp_path: Path) -
     rows = store.read(schemas.STREAMS).to_pylist()
     rows[0]["naming"] = None
     store.upsert(schemas.STREAMS, schemas.STREAMS.empty().from_pylist(rows, schemas.STREAMS.arrow_schema), "old")
-    assert run_over(store, tum) == before
+    for _ in range(2):
+        assert run_over(store, tum) == before
+        (row,) = store.read(schemas.STREAMS).to_pylist()
+        # The run says so, each time.
+        assert row["naming_now"] == "{time:%s.%f}"
+        assert "its names look like {time:%s.%f}; --set ingest.name='{time:%s.%f}' reads them so" in str(
+            stream_remarks(row, {})
+        )
     stamps = touch(tmp_path / "stamps", "1705314647123.png", "1705314647223.png")
     run_over(store, stamps, name="{any}{index}")
     (found,) = listed(store, stamps)
     # The same numbers are times: the pattern may say so.
+    assert found.row["naming_now"] is None
     assert found.frame_idx.tolist() == [1705314647123, 1705314647223]
 
 

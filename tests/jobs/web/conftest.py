@@ -10,10 +10,13 @@ import pytest
 
 from jobs.demo import SETTINGS, write_sample
 from jobs.storage.workspace import Workspace
+from jobs.web.oidc_provider import Provider
 from tests.helpers import go, scenery, write_clip, write_noise_stream
 from tests.jobs.accounts.conftest import KINDS
 from tests.jobs.web import served as sites
 from tests.jobs.web.material import Server, served
+from tests.jobs.web.oidc_tries import forget_tries, read
+from tests.openid_provider import ProviderProcess, provider_process
 from tests.postgresql import cluster, new_database
 from transforms.synthetic import Sample
 
@@ -83,3 +86,32 @@ def web_workspace(tmp_path_factory: pytest.TempPathFactory, web_inputs: Path) ->
 def server(tmp_path_factory: pytest.TempPathFactory, web_workspace: Workspace) -> Server:
     """A server of that workspace."""
     return served(web_workspace, tmp_path_factory.mktemp("accounts"))
+
+
+@pytest.fixture(scope="module")
+def one_openid() -> Iterator[ProviderProcess]:
+    with provider_process() as found:
+        yield found
+
+
+@pytest.fixture
+def openid(one_openid: ProviderProcess) -> ProviderProcess:
+    """A provider that does nothing wrong yet."""
+    one_openid.control()
+    return one_openid
+
+
+@pytest.fixture(scope="module")
+def one_openid_site(one_openid: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sites.Site]:
+    folder = tmp_path_factory.mktemp("oidc")
+    with sites.served(folder / "root", oidc=read(folder, one_openid)) as found:
+        yield found
+
+
+@pytest.fixture
+def openid_site(one_openid_site: sites.Site) -> sites.Site:
+    """A server that has not asked its provider yet; a server asks once an hour what one says of itself."""
+    assert one_openid_site.settings.oidc is not None
+    one_openid_site.app.state.provider = Provider(one_openid_site.settings.oidc)
+    forget_tries(one_openid_site)
+    return one_openid_site

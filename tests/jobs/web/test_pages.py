@@ -24,7 +24,7 @@ def test_paths_of_pages_lead_to_their_files_alone(tmp_path: Path) -> None:
     client = httpx.Client(transport=_transport(app), base_url="http://127.0.0.1")
     script = client.get("/assets/app-1234.js")
     assert (script.text, script.headers["cache-control"]) == ("the script", "public, max-age=31536000, immutable")
-    for path in ("/", "/frames", "/jobs/123"):
+    for path in ("/", "/frames", "/jobs/123", "/p/site-2.north/frames", "/p/v1.2"):
         assert client.get(path).text == "<p>the page"
         assert client.get(path).headers["cache-control"] == "no-cache"
     for path in (

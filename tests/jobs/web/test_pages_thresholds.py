@@ -68,7 +68,7 @@ def test_a_threshold_is_moved_seen_and_applied(place: Workspace, server: ServerP
         assert serious_findings(page) == []
         page.get_by_role("button", name="Apply as a run").click()
         page.wait_for_url("**/jobs/**")
-        job_id = page.url.rpartition("/")[2]
+        job_id = page.url.partition("?")[0].rpartition("/")[2]
         expect(page.get_by_text(job_id).first).to_be_visible()
     [job] = JobQueue(place.root).live()
     assert job.job_id == job_id

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from jobs.dispatch import job_control
 from jobs.dispatch.submit import submit
 from jobs.runs.run_options import RunOptions
 from jobs.storage.workspace import Workspace
+from jobs.web.routes.events import MOST_STREAMS
 from tests.helpers import write_noise_stream
+from tests.waiting import wait_until
 from tests.web_process import EventStream, server_process
 
 pytestmark = pytest.mark.process
@@ -69,3 +73,21 @@ def test_a_server_stops_while_streams_are_open(place: Workspace) -> None:
         with pytest.raises(StopIteration):
             stream.next()
     assert (code, errors) == (0, "")
+
+
+def test_one_person_follows_a_limited_number_of_streams(place: Workspace) -> None:
+    with server_process(Path(str(place.root))) as server, server.browser() as browser, ExitStack() as opened:
+        answers = [opened.enter_context(browser.stream("GET", f"{server.api}/events")) for _ in range(MOST_STREAMS)]
+        # Who drops what is read closes the connection.
+        streams = [EventStream(answer.iter_lines()) for answer in answers]
+        assert {stream.next()[0] for stream in streams} == {"hello"}
+        refused = browser.get(f"{server.api}/events")
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "15")
+        assert refused.json()["lines"] == ["32 streams of events are open, the most for a person; try again in 15 s"]
+        opened.close()
+        wait_until(lambda: _is_open(browser, server.api))
+
+
+def _is_open(browser: httpx.Client, api: str) -> bool:
+    with browser.stream("GET", f"{api}/events") as answer:
+        return answer.status_code == 200

@@ -10,6 +10,7 @@ from jobs.dispatch.execute_job import request_of
 from jobs.dispatch.job_queue import JobQueue
 from jobs.dispatch.submit import submit
 from jobs.records.job_log import JobLog
+from jobs.runs.run import run
 from jobs.runs.run_options import RunOptions, build_request
 from jobs.storage.workspace import Workspace
 from tests.helpers import go, write_noise_stream
@@ -190,3 +191,25 @@ def test_settings_of_a_project_are_numbers_switches_and_names(setting: str, is_p
     from jobs.web.submissions import wrong_settings
 
     assert (not list(wrong_settings([setting]))) == is_plain
+
+
+@pytest.mark.process
+def test_a_replay_says_what_it_changes_and_runs_are_compared_frame_by_frame(
+    server: WebServer, place: Workspace, cam: Path
+) -> None:
+    parent = go(place, cam, settings=("curation.ignore=[blurry]",)).job_id
+    replay = {"start": "curation", "settings": ["curation.dark_mean=255"], "promote": True}
+    child = server.admin.post(f"{server.project}/jobs/{parent}/replay", json=replay).json()["job_id"]
+    descent = server.admin.get(f"{server.project}/jobs/{child}").json()["replay"]
+    assert (descent["parent"], descent["start"], descent["promote"]) == (parent, "curation", True)
+    assert descent["changed"] == {"curation.dark_mean": [32.0, 255]}
+    assert server.admin.get(f"{server.project}/jobs/{parent}").json()["replay"] is None
+    [job] = JobQueue(place.root).live()
+    ran = run(request_of(place, job)).job_id
+    assert set(server.admin.get(f"{server.project}/runs").json()["current"]) == {parent, ran}
+    asked: dict[str, str | int] = {"one": parent, "other": ran, "start": 1, "limit": 1}
+    found = server.admin.get(f"{server.project}/runs/diff/frames", params=asked).json()
+    assert (found["total"], [frame["frame_idx"] for frame in found["frames"]]) == (3, [1])
+    assert (found["frames"][0]["kept"], found["frames"][0]["reasons"]) == (True, ["dark"])
+    wrong = server.admin.get(f"{server.project}/runs/diff/frames", params={**asked, "table": "heads"})
+    assert wrong.status_code == 400

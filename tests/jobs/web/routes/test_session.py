@@ -295,3 +295,13 @@ def test_who_signed_in_is_in_the_audit_without_what_was_typed(site: Site) -> Non
     ]
     with site.database.read() as connection:
         assert "planted" not in str(audit.entries(connection, limit=500))
+
+
+def test_a_key_of_a_project_sees_its_owner_and_that_project_alone(site: Site) -> None:
+    root = site.people["root"]
+    _, key = site.database.write(lambda c: keys.add(c, TESTS, root.user_id, "nightly", ["read"], "crossing"))
+    with site.program(key) as program:
+        me = program.get(f"{API}/me").json()
+        assert (me["user"]["name"], [row["project"] for row in me["projects"]]) == ("root", ["crossing"])
+        assert [row["project"] for row in program.get(f"{API}/projects").json()["projects"]] == ["crossing"]
+        assert program.get(f"{API}/keys").status_code == 403

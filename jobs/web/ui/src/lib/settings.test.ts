@@ -52,7 +52,7 @@ test('a command and a file say the same', () => {
 });
 
 test('lines of a refusal are at the fields that they name', () => {
-  const keys = ['curation.dark_mean', 'annotate.weights', 'inputs', 'limit', 'stages'];
+  const keys = ['curation.dark_mean', 'annotate.weights', 'inputs', 'limit', 'stages', 'cron'];
   const lines = [
     'curation.dark_mean: input should be less than or equal to 255, found 999',
     "settings: 'annotate.weights=/etc/passwd': paths, addresses and texts are set by admins of the server",
@@ -60,6 +60,7 @@ test('lines of a refusal are at the fields that they name', () => {
     '/data/cam1 does not exist',
     'options.limit: input should be greater than or equal to 0, found -1',
     "--set curation.dark_mean changes stage curation, which is above --from annotate",
+    "--cron 'at night': expected minute, hour",
     'something else',
   ];
   expect(atFields(lines, keys, ['/data/cam1'])).toEqual({
@@ -68,6 +69,7 @@ test('lines of a refusal are at the fields that they name', () => {
     settings: [lines[2]],
     inputs: [lines[3]],
     limit: [lines[4]],
-    '': [lines[6]],
+    cron: [lines[6]],
+    '': [lines[7]],
   });
 });

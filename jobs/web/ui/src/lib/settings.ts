@@ -140,6 +140,7 @@ export function atFields(lines: readonly string[], keys: readonly string[], inpu
     const named =
       /^settings: '([\w.]+)=/.exec(line)?.[1] ??
       /^--set ([\w.]+)/.exec(line)?.[1] ??
+      /^--([a-z-]+)\b/.exec(line)?.[1]?.replaceAll('-', '_') ??
       /^(?:options\.)?([a-z_]+(?:\.[a-z_]+)?)\b(?:\.\d+)*:/.exec(line)?.[1];
     let field = named !== undefined && known.has(named) ? named : '';
     if (!field && /^(unknown key|--set )/.test(line)) field = 'settings';

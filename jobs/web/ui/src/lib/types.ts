@@ -1,5 +1,7 @@
 // The answers of the server, as its OpenAPI document describes them.
 
+import type { Descent } from './runs';
+
 /** The number of a frame: a text where it is larger than numbers are exact here. */
 export type FrameNumber = number | string;
 
@@ -322,10 +324,23 @@ export interface JobStage {
   /** How far it is, while it runs. */
   done?: number | null;
   total?: number | null;
+  frames_per_second?: number | null;
+  /** Time left in seconds. */
+  eta_s?: number | null;
+}
+
+/** A frame on which a job has just found objects. */
+export interface SeenFrame extends FrameName {
+  width: number;
+  height: number;
+  objects: { category: string; score: number | null; bbox: [number, number, number, number] }[];
 }
 
 export interface JobDetail extends Job {
+  /** How it descends from another job; null for one that does not. */
+  replay: Descent | null;
   stages: JobStage[];
+  seen: SeenFrame[];
   config: Record<string, unknown>;
 }
 
@@ -341,15 +356,22 @@ export interface Jobs {
 }
 
 /** An event with the fields that its kind fills; `data` holds the rest. */
+export type JournalLevel = 'detail' | 'step' | 'warning' | 'error';
+
 export interface JournalEvent {
   n: number;
+  level: JournalLevel;
   at: string | null;
   event?: string;
   stage?: string | null;
   [field: string]: unknown;
 }
 
-export interface Journal {
+/** Part of a list of events: those that a filter takes, from a position on. */
+export interface JournalPage {
   events: JournalEvent[];
+  start: number;
+  total: number;
   last: number;
+  stages: string[];
 }

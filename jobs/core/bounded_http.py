@@ -33,12 +33,14 @@ class RefusedAnswerError(Exception):
 class BoundedClient(httpx2.Client):
     """A client whose calls take at most `total_s` seconds and `most_bytes`, and follow no redirect."""
 
-    def __init__(self, total_s: float, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, total_s: float, most_bytes: int = MOST_BYTES, setting: str = "escalate.url") -> None:
+        """`setting` is where the address of the endpoint is set, for those who have to change it."""
         # A new connection for every call: the watch knows the connection that it may end.
         limits = httpx2.Limits(max_keepalive_connections=0)
         super().__init__(timeout=total_s, limits=limits, follow_redirects=False)
         self._total_s = total_s
         self._most_bytes = most_bytes
+        self._setting = setting
 
     def send(self, request: httpx2.Request, *, auth: Any = None, **_: Any) -> httpx2.Response:
         """Send a request and return the whole answer. Raises `RefusedAnswerError`, and errors of httpx2."""
@@ -67,7 +69,7 @@ class BoundedClient(httpx2.Client):
             host = httpx2.URL(answer.headers.get("location", "")).host or "another address"
             raise RefusedAnswerError(
                 f"expected an answer, found a redirect to {host}, which is not followed; name the address of the "
-                "endpoint itself in escalate.url",
+                f"endpoint itself in {self._setting}",
                 for_all=True,
             )
         data = bytearray()
