@@ -64,19 +64,18 @@ class Runnable:
     licence: str | None
 
 
-def in_folder(key: str, named: str | None, default: str, kinds: Mapping[str, str]) -> Pretrained:
+def in_folder(key: str, named: str, kinds: Mapping[str, str]) -> Pretrained:
     """Return the weights that the setting `key` names: a folder, a name of the catalogue, or a repository of the hub.
 
-    None takes the model `default` of the catalogue. `kinds` maps the accepted model types to their classes. Raises
-    `UserError` with all problems.
+    `kinds` maps the accepted model types to their classes. Raises `UserError` with all problems.
     """
     if problems := missing(_EXTRA, *_LIBRARIES):
         raise UserError(problems)
-    weights = _weights(key, named or default)
+    weights = _weights(key, named)
     said = weight_folders.config_of(weights.path)
     found = str(said.get("model_type"))
     if found not in kinds:
-        raise UserError(f"{key}={named or default}: expected a model of type {' or '.join(kinds)}, found {found}")
+        raise UserError(f"{key}={named}: expected a model of type {' or '.join(kinds)}, found {found}")
     return Pretrained(weights, kinds[found], said, weight_folders.licence_in(weights.path))
 
 
@@ -134,7 +133,7 @@ def _of_transformers(config: PipelineConfig) -> Runnable:
     kinds, loaded_by = PROMPTED.get(params.detector, (declared.kinds or {}, declared.loads or PretrainedDetector))
     names: tuple[str, ...] = ()
     try:
-        found = in_folder("annotate.weights", params.weights, default_of(params.detector), kinds)
+        found = in_folder("annotate.weights", params.weights or default_of(params.detector), kinds)
     except UserError as error:
         problems += error.problems
     try:

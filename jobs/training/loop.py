@@ -321,7 +321,8 @@ class _Loop:
     def _measure(self, epoch: int) -> None:
         progress = self._progress
         total, n = progress.losses
-        figures = self._hooks.epoch_done(epoch, total / n if n else math.nan, time.monotonic() - self._began)
+        progress.seconds = time.monotonic() - self._began
+        figures = self._hooks.epoch_done(epoch, total / n if n else math.nan, progress.seconds)
         progress.history.append(figures)
         progress.losses = (0.0, 0)
         if figures["score"] > progress.score:
