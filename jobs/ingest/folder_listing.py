@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.ingest.clips import NO_FRAMES, sampling_text
+from jobs.ingest.exif_times import exif_times
 from jobs.ingest.folders import Files, Tree
 from jobs.ingest.name_reading import NameReading, listed_names, read_names
 from jobs.ingest.stream_listing import StreamFiles
@@ -125,6 +126,9 @@ def _stream(
     t_ns, source = (None, None) if frames.t_ns is None else (pa.array(frames.t_ns), "name")
     if times is not None:
         t_ns, source = times.of(names), "table"
+    if t_ns is None and not isinstance(params.fps, str) and len(names):
+        found = exif_times(folder, names)
+        t_ns, source = (found, "exif") if found.null_count < len(found) else (None, None)
     used = _sampled(folder, frames, t_ns, params)
     chosen, index = frames.chosen[used], frames.frame_idx[used]
     step = params.step or numbering.usual_step(index, reading.pattern)
@@ -157,9 +161,11 @@ def _sampled(folder: Place, frames: FrameFiles, t_ns: pa.Array | None, params: I
     every: Int64Array = np.arange(len(frames.chosen))
     if not isinstance(params.fps, str) and len(every):
         if t_ns is None or t_ns.null_count:
+            missing = (
+                "neither names nor EXIF data hold any" if t_ns is None else f"{t_ns.null_count:,} of them have none"
+            )
             raise TimeTableError(
-                f"{folder}: ingest.fps={params.fps:g} needs the times of its frames, and "
-                f"{'names hold none' if t_ns is None else f'{t_ns.null_count:,} of them have none'}; take every n-th "
+                f"{folder}: ingest.fps={params.fps:g} needs the times of its frames, and {missing}; take every n-th "
                 "frame with --set ingest.stride=N, or give times with --set ingest.times=FILE.csv or ingest.name"
             )
         every = numbering.sample_times(t_ns.to_numpy(), params.fps)

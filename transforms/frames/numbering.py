@@ -43,8 +43,8 @@ class IngestParams:
     `nested`: what to do where a folder of frames also holds clips, or subfolders with frames (thumbnails, or streams of
     their own): stop the run, or ignore them.
     `fps`: which frames are used: `native` uses all, `keyframes` those of a clip that are decoded without others, a
-    number so many per second of presentation time, or, in a folder, of the time that names or `times` say. The numbers
-    of frames are the same whichever are used: in a clip, a frame's position among all.
+    number so many per second of presentation time, or, in a folder, of the time that names, `times` or else EXIF say.
+    The numbers of frames are the same whichever are used: in a clip, a frame's position among all.
     `stride`: every how many of the frames is used, from the first on.
     `unreadable`: what to do about files with a clip's extension that are no clips or cannot be read: stop the run, or
     continue without them; the next run tries them again.

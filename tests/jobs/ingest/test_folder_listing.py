@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import schemas
 from jobs.analysis.run_summary import stream_remarks
@@ -132,7 +133,7 @@ def test_another_pattern_for_a_known_stream_loses_its_frames_by_name(store: Stor
         (["a_1.jpg"], {"name": "b_{index}"}, "holds no frames; expected files like image_0.jpg (jpg, jpeg, png, webp, bmp, tif, tiff) and fit the pattern 'b_{index}'"),  # noqa: E501
         (["2024-02-31_1.jpg"], {"name": "{time:%Y-%m-%d}_{any}"}, "'2024-02-31_1.jpg': its date does not exist"),
         (["a_1.jpg", "b_1.jpg"], {"strict_sequence": False}, "all files share their frame number with another: 1 (a_1.jpg, b_1.jpg); rename them"),  # noqa: E501
-        (["a_1.jpg", "a_2.jpg"], {"fps": 2.0}, "ingest.fps=2 needs the times of its frames, and names hold none; take every n-th frame with --set ingest.stride=N"),  # noqa: E501
+        (["a_1.jpg", "a_2.jpg"], {"fps": 2.0}, "ingest.fps=2 needs the times of its frames, and neither names nor EXIF data hold any; take every n-th frame with --set ingest.stride=N"),  # noqa: E501
         (["a_1.jpg"], {"times": "t.csv"}, "ingest.times=t.csv: there is no"),
         (["image_1.jpg", "image_2.jpg", "photo1_small.jpg", "photo2_small.jpg"], {}, "2 of 4 images have names that do not fit '{any}{index}', as the others are read, such as 'photo1_small.jpg'"),  # noqa: E501
     ],
@@ -155,6 +156,33 @@ def test_times_of_names_sample_a_folder(store: Store, tmp_path: Path) -> None:
     before = found.frame_idx.tolist()
     touch(cam, *(f"{T0 * 1000 + 100 * n}.jpg" for n in range(35, 60)))
     assert listed(store, cam, fps=2.0)[0].frame_idx.tolist()[: len(before)] == before
+
+
+def test_times_of_exif_data_sample_a_folder(store: Store, tmp_path: Path) -> None:
+    cam = tmp_path / "cam"
+    cam.mkdir()
+
+    def taken(number: int, suffix: str, at: int) -> Path:
+        image = Image.new("RGB", (16, 12))
+        exif = image.getexif()
+        exif[0x0132] = "2030:01:01 00:00:00"
+        exif.get_ifd(0x8769).update({0x9003: f"2024:01:15 10:30:{at // 1000:02}", 0x9291: f"{at % 1000:03}"})
+        image.save(cam / f"DSC_{number:04}.{suffix}", exif=exif)
+        return cam / f"DSC_{number:04}.{suffix}"
+
+    for number in range(1, 13):
+        taken(number, "jpg" if number % 2 else "png", 250 * number)
+    (found,) = listed(store, cam, fps=1.0)
+    assert found.frame_idx.tolist() == [1, 4, 8, 12]
+    rows = found.listing()
+    assert rows["time_source"].to_pylist() == ["exif"] * 4
+    first = 1705314600 * 10**9
+    assert [(t - first) // 10**6 for t in rows["t_ns"].to_pylist()] == [250, 1000, 2000, 3000]
+    # Without sampling nothing is read at this point.
+    (whole,) = listed(store, cam)
+    assert whole.listing()["t_ns"].null_count == 12
+    Image.new("RGB", (16, 12)).save(cam / "DSC_0013.jpg")
+    assert "1 of them have none" in problem(store, cam, fps=1.0)
 
 
 def test_a_stride_takes_every_nth_frame_of_folders_and_clips(store: Store, tmp_path: Path) -> None:
