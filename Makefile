@@ -86,8 +86,9 @@ format: setup ## Put the code into shape
 
 faults: setup ## Run thirty jobs under random faults (SEED=N repeats), a release and 200 later runs; kill a server 50 times
 	WINNOW_FAULT_ROUNDS=$${WINNOW_FAULT_ROUNDS:-30} WINNOW_FAULT_SEED=$(or $(SEED),$(shell date +%s)) WINNOW_LATER_RUNS=200 \
-		WINNOW_SERVER_KILLS=$${WINNOW_SERVER_KILLS:-50} \
-		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py tests/jobs/datasets/test_release.py tests/jobs/web/test_server_kills.py
+		WINNOW_SERVER_KILLS=$${WINNOW_SERVER_KILLS:-50} WINNOW_REVIEW_KILLS=$${WINNOW_REVIEW_KILLS:-50} \
+		$(BIN)/pytest -s -q tests/jobs/test_fault_rounds.py tests/jobs/datasets/test_release.py tests/jobs/web/test_server_kills.py \
+		tests/jobs/editing/test_faults.py
 
 soak: setup ## Run 200 jobs through one gateway, and print its memory, handles and temporary files (JOBS=N)
 	$(BIN)/python -m tests.soak $(or $(JOBS),200)

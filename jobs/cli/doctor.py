@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.cli.options import ConfigOption, JsonOption, ProfileOption, SettingsOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from jobs.diagnostics.finding import Finding
 
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "broken": "[red]broken[/]"}
 
@@ -46,6 +49,7 @@ def doctor(
             )
     else:
         findings = examine(workspace, verify, loaded=loaded, start=not quick)
+    findings += _of_reviews(workspace)
     broken = [f for f in findings if f.level == "broken"]
     if as_json:
         print_json({"healthy": not broken, "findings": [asdict(f) for f in findings]})
@@ -57,3 +61,23 @@ def doctor(
             if finding.fix:
                 out.print(f"{'':<8}{'':<{width}}  {finding.fix}", markup=False)
     raise typer.Exit(1 if broken else 0)
+
+
+def _of_reviews(place: str | None) -> list[Finding]:
+    """Return findings about edits in the browser; what cannot be read was reported with the tables."""
+    from contextlib import suppress
+    from importlib.util import find_spec
+
+    from jobs.core.errors import UserError
+    from jobs.storage.workspace import Workspace
+
+    if find_spec("sqlalchemy") is None:
+        return []
+    with suppress(UserError, OSError):
+        workspace = Workspace.at(place)
+        if workspace.exists:
+            from jobs.editing.checks import examine
+            from jobs.web.app_databases import app_databases
+
+            return list(examine(workspace, app_databases(workspace)))
+    return []

@@ -109,10 +109,12 @@ def import_(
 
 
 def _role(found: Mapping[str, Any]) -> str:
+    from jobs.core.naming import many
+
     rest = found["frames"] - found["ground_truth"]
     if not rest or not found["ground_truth"]:
         return str(found["role"])
-    return f"ground truth ({found['ground_truth']:,} frames) and suggestions ({rest:,})"
+    return f"ground truth ({many(found['ground_truth'], 'frame')}) and suggestions ({rest:,})"
 
 
 @app.command("list")

@@ -269,7 +269,7 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
         tests.append("keep")
     if request.where is not None:
         check_condition(request.where)
-        tests.append(_condition(request.where))
+        tests.append(condition_on_frames(request.where))
     rows = view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
     wanted = [frames_of(view, request.selection)] if request.selection is not None else []
     wanted += [view.lazy(final_objects.REVIEWED).collect()] if request.only_reviewed else []
@@ -280,8 +280,8 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
     return rows
 
 
-def _condition(where: str) -> str:
-    """Return a condition on `curated`; one that names `objects` holds for frames on which it holds for an object."""
+def condition_on_frames(where: str) -> str:
+    """Return a condition on `curated` as SQL; one that names `objects` holds where it holds for one on the frame."""
     if "objects" not in words_of(where.casefold()):
         return f"({where})"
     same = " AND ".join(f"objects.{name} = curated.{name}" for name in FRAME_KEY)

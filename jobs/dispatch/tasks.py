@@ -214,6 +214,8 @@ def _export(workspace: Workspace, job_id: str, options: ExportOptions, reporter:
         "frames": sum(manifest["frames"].values()),
         "splits": dict(manifest["frames"]),
         "objects": manifest.get("objects"),
+        "format": options.format,
+        "release": options.release,
         "file": file.name,
         "bytes": file.stat().st_size,
     }

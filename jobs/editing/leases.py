@@ -10,11 +10,16 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from jobs.accounts.tables import USERS
 from jobs.editing.errors import UnknownFrameError
 from jobs.editing.events import Author
 from jobs.editing.tables import LEASES, SKIPS
 
 _NS_PER_MINUTE = 60_000_000_000
+
+# Who is disabled works on nothing.
+_ANY = select(LEASES, USERS.c.disabled).join(USERS, USERS.c.user_id == LEASES.c.user_id)
+_HELD = _ANY.where(USERS.c.disabled.is_(False))
 
 Place = tuple[str, int]
 """Stream and number of a frame."""
@@ -40,13 +45,13 @@ def lease_ns(minutes: float) -> int:
 def active(connection: Connection, project: str, now_ns: int | None = None) -> list[FrameLease]:
     """Return the leases of a project that have not ended."""
     now = time.time_ns() if now_ns is None else now_ns
-    query = select(LEASES).where(LEASES.c.project == project, LEASES.c.until_ns > now)
+    query = _HELD.where(LEASES.c.project == project, LEASES.c.until_ns > now)
     return [_lease(row) for row in connection.execute(query)]
 
 
 def of_frame(connection: Connection, project: str, place: Place) -> FrameLease | None:
     """Return the lease of a frame; None where there is none, or it has ended."""
-    row = connection.execute(select(LEASES).where(*_is_of(project, place))).first()
+    row = connection.execute(_HELD.where(*_is_of(project, place))).first()
     return None if row is None or row.until_ns <= time.time_ns() else _lease(row)
 
 
@@ -62,11 +67,11 @@ def take(
     for place in candidates:
         if len(taken) >= n:
             break
-        before = connection.execute(select(LEASES).where(*_is_of(project, place))).first()
-        if before is not None and before.until_ns > now and before.user_id != author.user_id:
+        before = connection.execute(_ANY.where(*_is_of(project, place))).first()
+        is_held = before is not None and before.until_ns > now and not before.disabled
+        if before is not None and is_held and before.user_id != author.user_id:
             continue
-        is_own = before is not None and before.user_id == author.user_id and before.until_ns > now
-        lease_id = before.lease_id if before is not None and is_own else secrets.token_urlsafe(12)
+        lease_id = before.lease_id if before is not None and is_held else secrets.token_urlsafe(12)
         fresh = FrameLease(lease_id, *place, author.user_id, author.name, now + length_ns)
         values = {
             "lease_id": fresh.lease_id,
@@ -99,11 +104,6 @@ def release(connection: Connection, project: str, lease_id: str, user_id: str, i
         key = {"project": project, "user_id": user_id, "stream_id": row.stream_id, "frame_idx": row.frame_idx}
         connection.execute(delete(SKIPS).where(*(SKIPS.c[name] == value for name, value in key.items())))
         connection.execute(insert(SKIPS).values({**key, "at_ns": time.time_ns()}))
-
-
-def end_all(connection: Connection, user_id: str) -> None:
-    """End all leases of a person, who may not work here any more."""
-    connection.execute(delete(LEASES).where(LEASES.c.user_id == user_id))
 
 
 def skipped(connection: Connection, project: str, user_id: str) -> list[Place]:

@@ -165,6 +165,12 @@ class Publication:
                 self._held[project] = Publisher(project, self._workspace_of(project), self._database)
             return self._held[project]
 
+    def forget(self, project: str) -> None:
+        """Make a new publisher of a project when it is needed next."""
+        with self._lock:
+            self._held.pop(project, None)
+            self._waiting.discard(project)
+
     def note(self, project: str) -> None:
         """Have the edits of a project published soon."""
         with self._lock:

@@ -15,7 +15,7 @@ from jobs.core.errors import UserError
 from jobs.editing.event_rows import object_row
 from jobs.editing.operations import EditedObject, replayed
 from jobs.editing.publication import highest_seq, progress
-from jobs.editing.tables import EVENTS, FRAMES, OBJECTS, PROGRESS
+from jobs.editing.tables import COMMENTS, EVENTS, FRAMES, LEASES, OBJECTS, PROGRESS, SKIPS
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 
@@ -66,10 +66,7 @@ def _rebuild(connection: Connection, project: str, rows: list[dict[str, Any]]) -
         )
     if sorted(by_seq) != list(range(1, len(rows) + 1)):
         raise UserError(f"project {project}: numbers are missing in review_events; restore the table from a backup")
-    mine = select(FRAMES.c.frame_id).where(FRAMES.c.project == project)
-    connection.execute(delete(EVENTS).where(EVENTS.c.project == project))
-    connection.execute(delete(OBJECTS).where(OBJECTS.c.frame_id.in_(mine)))
-    connection.execute(delete(FRAMES).where(FRAMES.c.project == project))
+    _delete_frames(connection, project)
     frames: dict[tuple[str, int, str], _Frame] = {}
     for row in rows:
         image = (row["stream_id"], row["frame_idx"], row["content_hash"])
@@ -83,6 +80,20 @@ def _rebuild(connection: Connection, project: str, rows: list[dict[str, Any]]) -
     connection.execute(delete(PROGRESS).where(PROGRESS.c.project == project))
     connection.execute(insert(PROGRESS).values(project=project, last_seq=n, published_seq=n))
     return n - len(known)
+
+
+def forget(connection: Connection, project: str) -> None:
+    """Delete all that is known of a project, of which there is a new one of the same name."""
+    _delete_frames(connection, project)
+    for table in (LEASES, SKIPS, COMMENTS, PROGRESS):
+        connection.execute(delete(table).where(table.c.project == project))
+
+
+def _delete_frames(connection: Connection, project: str) -> None:
+    mine = select(FRAMES.c.frame_id).where(FRAMES.c.project == project)
+    connection.execute(delete(EVENTS).where(EVENTS.c.project == project))
+    connection.execute(delete(OBJECTS).where(OBJECTS.c.frame_id.in_(mine)))
+    connection.execute(delete(FRAMES).where(FRAMES.c.project == project))
 
 
 def _new_frame(connection: Connection, project: str, row: Mapping[str, Any]) -> _Frame:

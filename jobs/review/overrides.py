@@ -49,7 +49,7 @@ class Recorded:
     """What was recorded: when (ns since 1970), how many frames changed how, and what these had before.
 
     `counts` has `keep`, `drop` and `removed`; `unchanged` for frames that had the same already; and `newer` for those
-    that somebody has decided about since, which stay. `before` has one entry for each frame that changed.
+    that somebody else has decided about since, which stay. `before` has one entry for each frame that changed.
     """
 
     decided_ns: int
@@ -66,8 +66,8 @@ def record(
 ) -> Recorded:
     """Write overrides, all or none in one transaction, and return what changed.
 
-    Doing the same twice changes nothing the second time. With `unless_after_ns`, frames that somebody has decided about
-    after that time (ns since 1970) are left as they are: so a change is undone without undoing what others did since.
+    Doing the same twice changes nothing the second time. With `unless_after_ns`, frames that somebody else has decided
+    about after that time (ns since 1970) are left as they are: a change is undone without undoing what others did.
 
     Raises `UserError` with every problem, before anything is written: frames that are named twice or are not there,
     images to keep that do not decode, and an empty author.
@@ -87,7 +87,7 @@ def record(
         changed: list[Override] = []
         for each in wanted:
             now, (content, _) = present.get(each.frame), shown.get(each.frame, ("", ""))
-            if unless_after_ns is not None and now is not None and now["decided_ns"] > unless_after_ns:
+            if unless_after_ns is not None and now is not None and _is_of_another(now, author, unless_after_ns):
                 counts["newer"] += 1
             elif _is_same(now, each, content):
                 counts["unchanged"] += 1
@@ -155,6 +155,10 @@ def _problems(wanted: Sequence[Override], author: str, shown: dict[FrameId, tupl
 def _few(problems: list[str]) -> list[str]:
     more = len(problems) - _MOST_PROBLEMS
     return [*problems[:_MOST_PROBLEMS], f"and {more:,} more"] if more > 0 else problems
+
+
+def _is_of_another(now: dict[str, Any], author: str, after_ns: int) -> bool:
+    return bool(now["decided_ns"] > after_ns and now["author"] != author)
 
 
 def _is_same(now: dict[str, Any] | None, wanted: Override, content: str) -> bool:

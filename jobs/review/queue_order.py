@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-_COMPARED = 20_000
+_COMPARED = 5_000
+_LARGEST, _SIGN, _HALF, _LAST = np.uint64(0x7F80_0000), np.uint64(1 << 63), np.uint64(32), np.uint64(63)
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,16 @@ def apart_rows(frames: Waiting, reviewed: Array, spread: float, n: int | None) -
 
 
 def _order(frames: Waiting, reviewed: Array) -> Array:
+    """Return the rows that wait: kept ones first, then by uncertainty, then by chance.
+
+    One key of 64 bits sorts in a fifth of the time of three: the bits of floats from 0 on are in their order.
+    """
     waiting = np.flatnonzero(~reviewed)
-    uncertainty = np.nan_to_num(frames.uncertainty[waiting], nan=0.0)
-    ordered: Array = waiting[np.lexsort((frames.chance[waiting], -uncertainty, ~frames.keep[waiting]))]
+    uncertainty = np.nan_to_num(frames.uncertainty[waiting].astype(np.float32), nan=0.0)
+    certainty = _LARGEST - uncertainty.view(np.uint32).astype(np.uint64)
+    chance = (frames.chance[waiting].view(np.uint64) ^ _SIGN) >> _HALF
+    key = (~frames.keep[waiting]).astype(np.uint64) << _LAST | certainty << _HALF | chance
+    ordered: Array = waiting[np.argsort(key)]
     return ordered
 
 

@@ -321,6 +321,13 @@ class Reviews:
             self.of(project.name)
         self._publication.note_left()
 
+    def forget(self, project: str) -> None:
+        """Delete what is known of a project that was deleted, now that there is a new one of its name."""
+        with self._lock:
+            self._held.pop(project, None)
+            self._publication.forget(project)
+        self._database.write(lambda c: recovery.forget(c, project))
+
     def publish(self, project: str) -> None:
         """Publish the edits of a project, before something reads its tables that must have them."""
         self._publication.of(project).publish()

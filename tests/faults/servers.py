@@ -223,6 +223,15 @@ def _check_audit(got: Callable[[str], Any], expected: dict[str, int]) -> None:
         assert len(entries) == n, action
 
 
+def wait_for_each(writers: Writers) -> None:
+    """Wait until one more write of each kind was acknowledged."""
+    before = {kind: len(ledger.acknowledged) for kind, ledger in writers.ledgers.items()}
+    wait_until(
+        lambda: all(len(writers.ledgers[kind].acknowledged) > n for kind, n in before.items()) or bool(writers.wrong),
+        every_s=0.005,
+    )
+
+
 def wait_for_more(writers: Writers, n: int) -> None:
     """Wait until so many more writes were acknowledged."""
     before = writers.n_acknowledged

@@ -16,6 +16,7 @@ from jobs.dispatch.task_commands import command_of
 from jobs.dispatch.task_options import ExportOptions, ReleaseOptions, SelectOptions, check, parse
 from jobs.records.job_log import JobLog
 from jobs.storage.store import Store
+from jobs.storage.workspace import Workspace
 from jobs.web.identity import Me
 from jobs.web.overviews import jobs_of_project
 from jobs.web.plain import plain, utc
@@ -93,6 +94,8 @@ def show_command(project: str, body: Command, who: Me, request: Request) -> Any:
     """Return the command that does the same in a terminal. 400, with every reason, for options that cannot be right."""
     workspace = workspace_of(request, project).require()
     check(body.options, workspace.root)
+    if not isinstance(body.options, ReleaseOptions) and body.options.where is not None:
+        _check_condition(workspace, body.options)
     # Where a workspace is says more of the machine than members of a project need.
     return {"command": command_of(body.options, str(workspace.root) if who.is_admin else project)}
 
@@ -191,6 +194,19 @@ def show_export(project: str, job_id: str, who: Me, request: Request) -> Any:
         "figures": plain(tasks.figures_of(workspace.root, job_id)) if on_disk else None,
         "command": None if options is None else command_of(options, where),
     }
+
+
+def _check_condition(workspace: Workspace, options: SelectOptions | ExportOptions) -> None:
+    """Raise `UserError` for a condition that names what is not there, without reading a frame."""
+    from jobs.datasets.export import condition_on_frames
+    from jobs.views.statement import check_condition
+    from jobs.views.view import View
+
+    where = options.where or ""
+    check_condition(where)
+    condition = condition_on_frames(where) if isinstance(options, ExportOptions) else f"({where})"
+    view = View.of(workspace, options.run, options.release)
+    view.sql(f"SELECT 1 FROM curated WHERE {condition} LIMIT 0")
 
 
 def _deleted(delete: Callable[[Store], None], store: Store) -> None:

@@ -41,8 +41,8 @@ class FrameDecision(Body):
 class FrameDecisions(Body):
     """Decisions about frames, each named once.
 
-    With `unless_after_ns`, the `decided_ns` of an answer, frames that somebody has decided about since are left as they
-    are: sent with the `before` of that answer, it undoes what was done then.
+    With `unless_after_ns`, the `decided_ns` of an answer, frames that somebody else has decided about since are left as
+    they are: sent with the `before` of that answer, it undoes what was done then.
     """
 
     frames: Annotated[tuple[FrameDecision, ...], Field(min_length=1, max_length=_MOST_FRAMES)]

@@ -57,6 +57,7 @@ def list_projects(who: Me, request: Request, database: Accounts) -> Any:
 def add_project(body: NewProject, who: Me, request: Request, database: Accounts) -> Any:
     """Make an empty project below the server's root. 409 where there is something of this name."""
     made = request.app.state.projects.create(body.name)
+    request.app.state.reviews.forget(made.name)
     database.write(lambda c: members.note_creation(c, who.actor, made.name))
     return {"project": made.name, "path": made.path, "role": "admin", "exists": True, "problem": None}
 

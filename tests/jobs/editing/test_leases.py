@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from jobs.accounts import people as of_accounts
 from jobs.accounts.database import Database
 from jobs.editing import leases
 from jobs.editing.errors import UnknownFrameError
+from tests.accounts import TESTS
 from tests.jobs.editing.material import people
 
 LONG = 600_000_000_000
@@ -49,7 +51,14 @@ def test_a_lease_is_lengthened_given_back_and_skipped(database: Database) -> Non
         assert leases.active(connection, "p") == []
         assert leases.skipped(connection, "p", ann.user_id) == PLACES[:1]
         assert leases.skipped(connection, "p", ben.user_id) == []
-    database.write(lambda c: leases.take(c, "p", ann, PLACES, 1, LONG))
-    database.write(lambda c: leases.end_all(c, ann.user_id))
+
+
+def test_what_somebody_had_who_is_disabled_goes_to_others_at_once(database: Database) -> None:
+    ann, ben, _ = people(database)
+    database.write(lambda c: leases.take(c, "p", ann, PLACES, 4, LONG))
+    database.write(lambda c: of_accounts.change(c, TESTS, ann.user_id, disabled=True))
     with database.read() as connection:
         assert leases.active(connection, "p") == []
+        assert leases.of_frame(connection, "p", PLACES[0]) is None
+    taken = database.write(lambda c: leases.take(c, "p", ben, PLACES, 4, LONG))
+    assert [(x.stream_id, x.frame_idx) for x in taken] == PLACES

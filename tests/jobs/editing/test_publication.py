@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import delete, func, select
 
 import schemas
+from jobs.accounts.database import Database
 from jobs.core.errors import UserError
-from jobs.editing import recovery
+from jobs.editing import checks, leases, recovery
 from jobs.editing.event_rows import objects_of
 from jobs.editing.publication import Publisher, progress
 from jobs.editing.tables import EVENTS, FRAMES, OBJECTS, PROGRESS
@@ -19,6 +20,7 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import go
+from tests.jobs.editing.material import edit, people, record
 from tests.jobs.review.material import annotated, settings
 from tests.jobs.web.material import Server, served
 from tests.jobs.web.reviewing import Desk, desk
@@ -138,6 +140,17 @@ def test_an_app_database_that_lost_all_is_made_again_from_the_tables(server: Ser
         assert list(recovery.gaps(connection, server.project)) == []
 
 
+def test_a_new_project_of_the_same_name_begins_without_any_event(database: Database) -> None:
+    ann, _, _ = people(database)
+    record(database, edit({"op": "delete", "object_id": "model-aaa"}, base=0), ann)
+    database.write(lambda c: leases.take(c, "crossing", ann, [("yard/gate", 7)], 1, 10**12))
+    database.write(lambda c: recovery.forget(c, "crossing"))
+    with database.read() as connection:
+        assert progress(connection, "crossing") == (0, 0)
+        assert leases.active(connection, "crossing") == []
+    assert record(database, edit({"op": "negative"}, base=0), ann)["seq"] == 2
+
+
 def test_an_app_database_of_a_backup_is_refused_until_it_is_to_be_recovered(
     server: Server, workspace: Workspace
 ) -> None:
@@ -149,6 +162,28 @@ def test_an_app_database_of_a_backup_is_refused_until_it_is_to_be_recovered(
         recovery.check(server.database, server.project, workspace)
     assert recovery.check(server.database, server.project, workspace, recovers=True) == 1
     assert state(server) == before
+
+
+def test_doctor_compares_the_app_database_with_the_tables(server: Server, workspace: Workspace, tmp_path: Path) -> None:
+    file = Path(str(server.database.engine.url.database))
+    known = [(file, server.project), (tmp_path / "none.sqlite", "x")]
+    assert [finding.level for finding in checks.examine(workspace, known)] == ["ok"]
+    reviewer = desk(server, "reviewer")
+    server.client.app.state.reviews.of(server.project).note_edits = lambda: None  # type: ignore[attr-defined]
+    reviewer.edit(1, drawn(bbox=[5, 5, 10, 10]))
+    (tail,) = checks.examine(workspace, known)
+    assert (tail.level, tail.found) == ("note", "the tables lack the last event")
+    published(server)
+    with server.database.read() as connection:
+        _, last = progress(connection, server.project)
+    for change, found in (
+        ({"last_seq": last - 1}, f"the app database has {last - 1:,} events, the tables have {last:,}"),
+        ({"published_seq": last + 5, "last_seq": last + 5}, f"{last + 5:,} events were published, the tables have "),
+    ):
+        server.database.write(lambda c, change=change: c.execute(PROGRESS.update().values(change)))  # type: ignore[misc]
+        assert found in next(checks.examine(workspace, known)).found
+    server.database.write(lambda c: c.execute(PROGRESS.update().values(last_seq=last, published_seq=last)))
+    assert [finding.level for finding in checks.examine(workspace, known)] == ["ok"]
 
 
 def test_edits_of_an_image_that_changed_meanwhile_do_not_stop_others(server: Server, workspace: Workspace) -> None:

@@ -119,6 +119,12 @@ def test_the_same_twice_changes_nothing_and_a_change_is_undone(workspace: Worksp
     rows = Store(workspace.root).read(schemas.OVERRIDES).to_pylist()
     assert [(row["frame_idx"], row["decision"], row["author"]) for row in rows] == [(1, "keep", "eve")]
     record(workspace, second.before, "eve", unless_after_ns=second.decided_ns)
+    # What somebody has restored is no decision of another one: their earlier changes are undone as well.
+    again = record(workspace, [Override("cam", 1, "keep")], "ada", now_ns=3_000)
+    last = record(workspace, [Override("cam", 1, "drop", "so")], "ada", now_ns=4_000)
+    for each in (last, again):
+        assert record(workspace, each.before, "ada", unless_after_ns=each.decided_ns).counts["newer"] == 0
+    assert Store(workspace.root).read(schemas.OVERRIDES)["note"].to_pylist() == ["lens"]
     record(workspace, first.before, "ada")
     assert _decided(workspace) == before
 

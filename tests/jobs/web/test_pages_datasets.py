@@ -183,6 +183,11 @@ def test_the_whole_job_in_the_browser_alone(
         page.get_by_role("dialog").get_by_role("button", name="Delete the file").click()
         expect(page.get_by_text("The file of this export was deleted.")).to_be_visible()
         expect(page.get_by_label("Splits")).to_be_visible()
+        page.get_by_role("link", name="Export like this").click()
+        expect(form.get_by_label("Percent of train")).to_have_value("70")
+        expect(form.get_by_label("also frames that are not kept")).to_be_checked()
+        form.get_by_role("textbox", name=re.compile("^Only frames for which")).fill("no_such_column > 3")
+        expect(form.get_by_role("alert")).to_contain_text("no_such_column")
 
 
 def test_a_selection_is_made_exported_and_deleted_by_keyboard(server: ServerProcess, browser: Browser) -> None:

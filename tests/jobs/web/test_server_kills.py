@@ -14,8 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from jobs.dispatch.daemon import stop
+from jobs.dispatch.gateway_files import lock_path
+from jobs.storage.locks import lock_holder
+from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
-from tests.faults.servers import API, OTHER, PROJECT, Server, Writers, check_all, wait_for_more
+from tests.faults.servers import API, OTHER, PROJECT, Server, Writers, check_all, wait_for_each, wait_for_more
 from tests.faults.trial import SEED
 from tests.helpers import assert_one_live_row, write_noise_stream
 from tests.waiting import wait_until
@@ -50,6 +54,8 @@ def test_nothing_that_was_acknowledged_is_lost_or_doubled(tmp_path: Path) -> Non
             # Half of them as soon as it writes again, or before; half of them later.
             if n % 2:
                 wait_for_more(writers, chance.randint(1, 20))
+            if n % 4 == 3:
+                wait_for_each(writers)
             time.sleep(chance.uniform(0, 0.3))
             server.kill()
             starts.append(server.start())
@@ -65,6 +71,9 @@ def test_nothing_that_was_acknowledged_is_lost_or_doubled(tmp_path: Path) -> Non
     finally:
         writers.stop()
         server.kill()
+        # What it starts outlives it, and a test that fails.
+        if lock_holder(lock_path(place(root / PROJECT))):
+            stop(place(root / PROJECT))
     counts = {kind: (len(each.acknowledged), len(each.unanswered)) for kind, each in writers.ledgers.items()}
     walls, cpus = sorted(each.wall_s for each in starts), sorted(each.cpu_s for each in starts)
     sys.stdout.write(

@@ -110,6 +110,12 @@ def test_a_form_is_a_command_and_its_problems_are_reported(server: WebServer) ->
     assert found[:6] == ["winnow", "select", "--name", "a", "--n", "5"]
     wrong = server.admin.post(f"{server.project}/datasets/command", json={"kind": "select", "options": {"name": "a"}})
     assert (wrong.status_code, lines(wrong)) == (400, ["n and fraction: expected one of them"])
+    for kind, options in (("select", {"n": 5}), ("export", {"format": "coco"})):
+        condition = {"kind": kind, "options": {**options, "where": "no_such_column > 3"}}
+        wrong = server.admin.post(f"{server.project}/datasets/command", json=condition)
+        assert (wrong.status_code, "no_such_column" in lines(wrong)[0]) == (400, True)
+    of_objects = {"kind": "export", "options": {"format": "coco", "where": "objects.category = 'car'"}}
+    assert server.admin.post(f"{server.project}/datasets/command", json=of_objects).status_code == 200
     lead = server.client(server.person("lead", "admin"))
     assert (
         str(server.app.state.projects.all()[0].path)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, fractions, given, shellWords, wrongParts } from './datasets';
+import { bytes, fractions, given, shellWords, splitsOf, wrongParts } from './datasets';
 
 describe('forms of datasets', () => {
   it('writes words as a shell takes them', () => {
@@ -22,6 +22,7 @@ describe('forms of datasets', () => {
   });
 
   it('writes sizes', () => {
+    expect([splitsOf({ default: 5 }), splitsOf({ train: 1200, val: 3 })]).toEqual(['one set', '1,200 train, 3 val']);
     expect([0, 999, 1234, 45_600_000, 123_456_789].map(bytes)).toEqual(['0 B', '999 B', '1.2 KB', '45.6 MB', '123 MB']);
   });
 });

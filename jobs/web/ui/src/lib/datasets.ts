@@ -12,6 +12,8 @@ export interface TaskResult {
   splits?: Record<string, number>;
   objects?: number | null;
   bytes?: number;
+  format?: string;
+  release?: string | null;
 }
 
 export interface TaskJob extends Job {
@@ -211,4 +213,11 @@ export function bytes(value: number | null | undefined): string {
     at += 1;
   }
   return `${at === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[at]}`;
+}
+
+/** The splits of an export in words; those of one set have no names that say anything. */
+export function splitsOf(frames: Record<string, number>): string {
+  const names = Object.keys(frames);
+  if (names.length === 1 && names[0] === 'default') return 'one set';
+  return Object.entries(frames).map(([name, n]) => `${n.toLocaleString('en')} ${name}`).join(', ');
 }

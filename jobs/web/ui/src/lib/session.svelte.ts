@@ -13,10 +13,13 @@ class Session {
   /** The session ended while work was open: who it was signs in over the page, which stays as it is. */
   expired = $state(false);
   private holds = 0;
+  /** The page where something was typed. */
+  private typedAt = '';
 
   async start(): Promise<void> {
+    addEventListener('input', () => (this.typedAt = location.pathname), true);
     whenSignedOut(() => {
-      if (this.holds > 0 && this.me) this.expired = true;
+      if ((this.holds > 0 || this.typedAt === location.pathname) && this.me) this.expired = true;
       else this.signedOut();
     });
     await this.refresh();
