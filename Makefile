@@ -24,7 +24,7 @@ WITH_NODE = if $(BIN)/python $(PAGES) has-node; then with=$(BIN)/python; else wi
 	test -x $$with || $(UV) venv --quiet --python $(PYTHON) .venv-node; \
 	$(UV) pip sync --quiet --python $$with --require-hashes jobs/web/ui/requirements-node.txt; fi; $$with $(PAGES)
 
-.PHONY: gpu sam2 help setup core demo demo-ui ui ui-test test test-fast compiled check docs golden format faults soak bench bench-gpu evidence screenshots notebooks pins clean
+.PHONY: gpu sam2 help setup core demo demo-ui ui ui-test test test-fast compiled check docs golden format faults soak bench bench-ui bench-gpu evidence screenshots notebooks pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -95,6 +95,9 @@ soak: setup ## Run 200 jobs through one gateway, and print its memory, handles a
 
 bench: setup ## Measure speed and memory next to other programs and print one table
 	$(BIN)/python -m tests.bench
+
+bench-ui: setup ui ## Measure the editor of the pages next to an SVG scene and to Konva, in a browser without a GPU (ARGS="--rounds N")
+	$(BIN)/python -m tests.bench.editor $(ARGS)
 
 bench-gpu: setup ## Measure models next to the loops of their own libraries, on a GPU; ARGS="--device cpu" shows that it runs
 	$(BIN)/python -m tests.bench.gpu $(ARGS)

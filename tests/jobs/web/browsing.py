@@ -20,10 +20,10 @@ from tests.web_process import ServerProcess
 
 # A machine that does other work, too, may take long for a page.
 _PATIENCE_MS = 300_000
-_CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 _MOST_SHOWN = 500
 _AXE = ROOT / "jobs/web/ui/node_modules/axe-core/axe.min.js"
-_OPTIONS = [
+OPTIONS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
@@ -35,7 +35,7 @@ expect.set_options(timeout=_PATIENCE_MS)
 needs_pages = [
     pytest.mark.process,
     pytest.mark.slow,
-    pytest.mark.skipif(_CHROMIUM is None, reason="chromium is not installed"),
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
     pytest.mark.skipif(not (STATIC / "index.html").exists(), reason="the pages are not built: run `make ui`"),
 ]
 
@@ -44,7 +44,7 @@ needs_pages = [
 def chromium() -> Iterator[Browser]:
     """Start a browser with a profile of its own."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_OPTIONS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         try:
             yield browser
         finally:

@@ -128,3 +128,31 @@ def test_stages_are_added_and_left_out(server: ServerProcess, browser: Browser, 
         expect(page.get_by_text(f"winnow run --input {frames} --profile annotate --add-stage track")).to_be_visible()
         stages.get_by_role("checkbox", name=re.compile("^scenes")).uncheck()
         expect(page.get_by_text("--set 'stages=[frames, quality, fingerprints, motion, idle")).to_be_visible()
+
+
+def test_the_keyboard_alone_is_enough(server: ServerProcess, browser: Browser) -> None:
+    with opened(browser, another_entrance(server), color_scheme="dark") as page:
+        new_run(page)
+
+        def press_until(key: str, wanted: str) -> None:
+            for _ in range(80):
+                page.keyboard.press(key)
+                held = "(document.activeElement.closest('label') ?? document.activeElement).innerText"
+                if page.evaluate(held).startswith(wanted):
+                    return
+            raise AssertionError(f"{wanted} is not reached by {key}")
+
+        expect(page.get_by_role("checkbox", name=re.compile("^cam"))).to_be_visible()
+        press_until("Tab", "cam")
+        page.keyboard.press("Space")
+        page.keyboard.press("d")
+        expect(page.get_by_role("region", name="Dry run")).to_contain_text("nothing to compute")
+        press_until("Tab", "Submit")
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile(r"/jobs/\d{8}-"))
+        expect(page.get_by_role("region", name="About the job")).to_contain_text("pending")
+        press_until("Tab", "Cancel")
+        page.keyboard.press("Enter")
+        press_until("Tab", "Cancel the job")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("region", name="About the job")).to_contain_text("cancelled")

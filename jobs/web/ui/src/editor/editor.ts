@@ -6,7 +6,7 @@ import { Bitmap } from './masks';
 import type { SceneObject } from './scene';
 import {
   bounds, boxBetween, centreOf, clampPoint, clockwise, crossesItself, degreesTo, handlesOf, moved, nearestEdge, PULLS, resized,
-  turned, withCorner, withNewCorner, withoutCorner, type BoxShape, type Point, type Pull, type Shape,
+  turned, within, withCorner, withNewCorner, withoutCorner, type BoxShape, type Point, type Pull, type Shape,
 } from './shapes';
 import { uuid7 } from './uuid7';
 import { around, kept, panned, toFrame, toScreen, whole, zoomed, type View } from './view';
@@ -223,8 +223,10 @@ export class Editor {
       this.listener.onNotice('choose a category first: its key, or c');
       return null;
     }
+    const placed = within(shape, this.frame);
+    if (!placed) return null;
     const object_id = uuid7();
-    this.edit([{ op: 'add', object_id, category: this.category, ...geometryOf(shape), ...more }]);
+    this.edit([{ op: 'add', object_id, category: this.category, ...geometryOf(placed), ...more }]);
     this.select([object_id]);
     return object_id;
   }
@@ -484,7 +486,7 @@ export class Editor {
       this.listener.onObjects([active.shape, ...(before ? [before.shape] : [])]);
       return;
     }
-    const geometry = geometryOf(active.shape);
+    const geometry = geometryOf(within(active.shape, this.frame) ?? before.shape);
     if (JSON.stringify(geometry) === JSON.stringify(geometryOf(before.shape))) this.listener.onObjects([before.shape]);
     else this.edit([{ op: 'set', object_id: active.id, ...geometry }]);
   }

@@ -40,6 +40,15 @@ test('what somebody else changed is taken in, but for objects with changes that 
   expect(edits.scene.get('b')?.category).toBe('car');
 });
 
+test('an object that is added, taken back and added again is restored', () => {
+  const history = new History();
+  const frame = { stream_id: 's', frame_idx: 1, h: 'h' };
+  history.add({ frame, ops: [{ op: 'add', object_id: 'a', category: 'car', bbox: [0, 0, 1, 1] }], inverse: [{ op: 'delete', object_id: 'a' }] });
+  history.undo();
+  expect(history.redo()?.ops).toEqual([{ op: 'restore', object_id: 'a' }]);
+  expect(history.undo()?.inverse).toEqual([{ op: 'delete', object_id: 'a' }]);
+});
+
 test('steps are undone and redone across frames, a hundred of them', () => {
   const history = new History();
   const step = (n: number) => ({

@@ -32,7 +32,10 @@ export class History {
   /** The last step, which is now undone: its inverse is to be applied to its frame. */
   undo(): Step | undefined {
     const step = this.done.pop();
-    if (step) this.undone.push(step);
+    if (!step) return undefined;
+    // What was added and deleted again comes back as it was: an id is added once.
+    const ops = step.ops.map((op): Op => (op.op === 'add' ? { op: 'restore', object_id: op.object_id } : op));
+    this.undone.push({ ...step, ops });
     return step;
   }
 

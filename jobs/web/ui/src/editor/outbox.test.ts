@@ -50,7 +50,7 @@ const THEIRS = { object_id: 'x' } as ReviewObject;
 const FRAME = { stream_id: 's', frame_idx: 1, h: 'h' };
 const edit = (object_id: string, category: string, base_revision = 0) => ({
   project: 'p', frame: FRAME, kind: 'edit' as const, ops: [{ op: 'set' as const, object_id, category }],
-  base_revision, note: null, lease: null, ms: null,
+  base_revision, note: null, ms: null,
 });
 
 test('events are stored first, and sent in order, each based on the one before', async () => {

@@ -37,7 +37,6 @@ export interface Entry {
   ops: Op[];
   base_revision: number;
   note: string | null;
-  lease: string | null;
   ms: number | null;
   made_at: string;
   stopped: Stopped | null;

@@ -51,7 +51,7 @@ export interface CategoryChange {
   change_id: string;
   kind: string;
   category: string;
-  into: string | null;
+  value: string | null;
   user: string | null;
   at: string;
   undone: boolean;
@@ -86,7 +86,10 @@ export interface Figures {
     user: string; frames: number; objects_added: number; objects_changed: number; objects_deleted: number;
     median_s: number | null; submitted: number; returned: number; approved: number; agreement: number | null;
   }[];
-  categories: { category: string; kept: number; corrected: number; deleted: number; added: number; precision: number | null }[];
+  categories: { category: string; kept: number; corrected: number; deleted: number; added: number; precision: number | null;
+    /** How often people overruled the model, in ten equal parts of its scores. */
+    by_score: { low: number; kept: number; overruled: number }[];
+  }[];
 }
 
 export interface Settings {
@@ -146,7 +149,7 @@ const DECISIONS = new Set(['approve', 'return', 'reopen']);
 
 /** Send an event of the outbox to the route of its kind. */
 export function sendEntry(entry: Entry): Promise<Answer> {
-  const { event_id, frame, base_revision, kind, ops, note, lease, ms } = entry;
-  const body = { event_id, stream: frame.stream_id, idx: frame.frame_idx, h: frame.h, base_revision, kind, ops, note, lease, ms };
+  const { event_id, frame, base_revision, kind, ops, note, ms } = entry;
+  const body = { event_id, stream: frame.stream_id, idx: frame.frame_idx, h: frame.h, base_revision, kind, ops, note, ms };
   return post<Answer>(`${of(entry.project)}review/${DECISIONS.has(kind) ? 'decisions' : 'events'}`, body);
 }

@@ -3,7 +3,7 @@ import { Bitmap, areaOf, boundsOf, compressed, decompressed, hasPixel } from './
 import { Scene, type SceneObject } from './scene';
 import {
   area, bounds, boxBetween, clockwise, cornersOf, crossesItself, degreesTo, doubledArea, handlesOf, isOn, moved, resized,
-  turned, withCorner, withNewCorner, withoutCorner, type BoxShape, type PolygonShape, type Shape,
+  turned, within, withCorner, withNewCorner, withoutCorner, type BoxShape, type PolygonShape, type Shape,
 } from './shapes';
 
 const FRAME = { width: 100, height: 80 };
@@ -45,6 +45,15 @@ test('a box is pulled past its other edge, and stays within the frame', () => {
 test('a shape is moved no further than the frame reaches', () => {
   expect(moved(box(10, 10, 20, 20), -30, 100, FRAME)).toEqual(box(0, 60, 20, 20));
   expect(moved(polygon(1, 1, 5, 1, 5, 5), 2, -9, FRAME)).toEqual(polygon(3, 0, 7, 0, 7, 4));
+});
+
+test('a copy is on the frame, also on a smaller one', () => {
+  expect(within(box(90, -5, 20, 20), FRAME)).toEqual(box(80, 0, 20, 20));
+  expect(within(box(-20, 10, 300, 20), FRAME)).toEqual(box(0, 10, 100, 20));
+  expect(within(box(300, 300, 20, 20), FRAME)).toEqual(box(80, 60, 20, 20));
+  expect(within(polygon(95, 10, 110, 10, 110, 30), FRAME)).toEqual(polygon(85, 10, 100, 10, 100, 30));
+  expect(within(box(95, 75, 40, 40, 45), FRAME)).toMatchObject({ degrees: 45 });
+  expect(within({ kind: 'mask', counts: [0, 4], size: { width: 2, height: 2 } }, FRAME)).toBe(null);
 });
 
 test('the upper edge faces where it is turned to', () => {

@@ -198,6 +198,28 @@ export function moved(shape: Shape, dx: number, dy: number, frame: Size): Shape 
   return { ...shape, box: [bx + x, by + y, w, h] };
 }
 
+/** A shape, moved and cut so that it is on a frame; null where nothing of it can be. */
+export function within(shape: Shape, frame: Size): Shape | null {
+  if (shape.kind === 'mask') return shape.size.width === frame.width && shape.size.height === frame.height ? shape : null;
+  const { left, top, right, bottom } = bounds(shape);
+  // What lies beyond an edge is moved in; what is larger than the frame is cut.
+  const dx = right > frame.width ? Math.max(frame.width - right, -left) : Math.max(0, -left);
+  const dy = bottom > frame.height ? Math.max(frame.height - bottom, -top) : Math.max(0, -top);
+  if (shape.kind === 'polygon') {
+    return {
+      kind: 'polygon',
+      rings: shape.rings.map((ring) => ring.map((value, at) => clamp(value + (at % 2 ? dy : dx), 0, at % 2 ? frame.height : frame.width))),
+    };
+  }
+  const [x, y, w, h] = shape.box;
+  if (shape.degrees !== 0) {
+    const [cx, cy] = clampPoint([x + w / 2 + dx, y + h / 2 + dy], frame);
+    return { ...shape, box: [cx - w / 2, cy - h / 2, w, h] };
+  }
+  const box = boxBetween([x + dx, y + dy], [x + dx + w, y + dy + h], frame);
+  return box[2] > 0 && box[3] > 0 ? { ...shape, box } : null;
+}
+
 /** Which edges of a box a handle pulls: -1 the left or upper one, 1 the right or lower one, 0 neither. */
 export type Pull = readonly [x: -1 | 0 | 1, y: -1 | 0 | 1];
 export const PULLS: readonly Pull[] = [[-1, -1], [0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0]];

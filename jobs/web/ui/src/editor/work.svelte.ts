@@ -1,6 +1,7 @@
 // The work on frames: which frame is open, what is done to it, and how that reaches the outbox and the next frame.
 
 import { get, of } from '../lib/api';
+import type { Size } from '../lib/overlay';
 import type { FrameName, FrameNumber } from '../lib/types';
 import type { Editor } from './editor';
 import { History, type Step } from './history';
@@ -9,6 +10,7 @@ import { frameKey, type Entry, type Kind, type Outbox } from './outbox';
 import type { Painter } from './painter';
 import type { ReviewApi, Wanted } from './reviewApi';
 import type { SceneObject } from './scene';
+import { within } from './shapes';
 import type { FrameState, Op, ReviewFrame } from './wire';
 import { uuid7 } from './uuid7';
 import { geometryOf } from './wire';
@@ -22,7 +24,7 @@ interface OpenTrack {
   stream: string;
   category: string;
   track: number | string | null;
-  keyframes: Map<string, { idx: FrameNumber; h: string; object_id: string; bbox: [number, number, number, number]; rotation: number }>;
+  keyframes: Map<string, { idx: FrameNumber; object_id: string; bbox: [number, number, number, number]; rotation: number }>;
 }
 
 export interface WorkListener {
@@ -179,7 +181,7 @@ export class Work {
       .add({
         project: this.api.project, frame: nameOf(frame), kind, ops,
         base_revision: isSame(frame, this.current) ? this.revision : 0,
-        note: more.note ?? null, lease: this.line.leaseOf(frame)?.lease_id ?? null, ms: more.ms ?? null,
+        note: more.note ?? null, ms: more.ms ?? null,
       })
       .catch((error: unknown) => this.listener.onProblem(error));
   }
@@ -304,7 +306,8 @@ export class Work {
   paste(): void {
     const { editor } = this;
     if (!editor || this.copied.length === 0) return;
-    const ops = copies(this.copied);
+    const ops = copies(this.copied, editor.frame);
+    if (ops.length < this.copied.length) this.listener.onNotice('masks of a frame of another size cannot be pasted here');
     editor.edit(ops);
     editor.select(ops.map((each) => each.object_id));
   }
@@ -317,10 +320,11 @@ export class Work {
     for (; at && at.next !== null && done < frames && objects.length > 0; done += 1) {
       const next: ReviewFrame = await this.api.frame({ stream_id: at.stream_id, frame_idx: at.next });
       if (!next.may.includes('edit')) break;
-      const ops = copies(objects);
+      const ops = copies(objects, next);
+      if (ops.length === 0) break;
       this.history.add({ frame: nameOf(next), ops, inverse: ops.map((each) => ({ op: 'delete', object_id: each.object_id })) });
       this.outbox.add({
-        project: this.api.project, frame: nameOf(next), kind: 'edit', ops, base_revision: next.revision, note: null, lease: null, ms: null,
+        project: this.api.project, frame: nameOf(next), kind: 'edit', ops, base_revision: next.revision, note: null, ms: null,
       }).catch((error: unknown) => this.listener.onProblem(error));
       this.stale.add(this.key(next));
       at = next;
@@ -348,7 +352,7 @@ export class Work {
     const geometry = geometryOf(object.shape);
     if (!('bbox' in geometry)) return this.listener.onNotice('tracks are of boxes');
     const keyframes = new Map(track?.category === object.category ? track.keyframes : []);
-    keyframes.set(String(frame.frame_idx), { idx: frame.frame_idx, h: frame.h, object_id: object.id, bbox: geometry.bbox, rotation: geometry.rotation ?? 0 });
+    keyframes.set(String(frame.frame_idx), { idx: frame.frame_idx, object_id: object.id, bbox: geometry.bbox, rotation: geometry.rotation ?? 0 });
     const next: OpenTrack = {
       stream: frame.stream_id, category: object.category, track: object.track ?? (track?.category === object.category ? track.track : null) ?? null, keyframes,
     };
@@ -359,7 +363,7 @@ export class Work {
     try {
       const answer = await this.api.tracks({
         event_id: uuid7(), stream: frame.stream_id, track_id: next.track, category: next.category,
-        keyframes: ordered.map(({ idx, h, bbox, rotation }) => ({ idx, h, bbox, rotation })),
+        keyframes: ordered.map(({ idx, bbox, rotation }) => ({ idx, bbox, rotation })),
         objects: Object.fromEntries(ordered.map((each) => [String(each.idx), each.object_id])),
       });
       this.openTrack = { ...next, track: answer.track_id };
@@ -394,10 +398,13 @@ export class Work {
 
 const nameOf = ({ stream_id, frame_idx, h }: Frame): Frame => ({ stream_id, frame_idx, h });
 
-const copies = (objects: readonly SceneObject[]): Extract<Op, { op: 'add' }>[] =>
-  objects.map((each) => ({
-    op: 'add', object_id: uuid7(), category: each.category, ...geometryOf(each.shape), ...(each.track === null ? {} : { track_id: each.track }),
-  }));
+/** New objects like others, on a frame of any size. */
+const copies = (objects: readonly SceneObject[], frame: Size): Extract<Op, { op: 'add' }>[] =>
+  objects.flatMap((each) => {
+    const shape = within(each.shape, frame);
+    if (!shape) return [];
+    return [{ op: 'add', object_id: uuid7(), category: each.category, ...geometryOf(shape), ...(each.track === null ? {} : { track_id: each.track }) }];
+  });
 
 /** The frames next to one in its stream, as the list of frames has them. */
 export async function neighbours(project: string, at: FrameName, around: number): Promise<(FrameName & { h: string | null; n_objects: number | null })[]> {
