@@ -12,6 +12,8 @@ from transforms.models.detect.annotator import Annotator, MotionAnnotator, annot
 from transforms.models.detect.params import DetectorName
 from transforms.models.detect.pretrained import KINDS, PretrainedDetector
 from transforms.models.detect.prompted import OWL_KINDS, SAM3_KINDS, Owl, Sam3
+from transforms.models.detect.torchvision_models import KINDS as TORCHVISION_KINDS
+from transforms.models.detect.torchvision_models import TorchvisionDetector
 from transforms.models.detect.ultralytics_models import YoloDetector
 
 _SEES = (image.decode_color, clip_frame.ClipFrame.color)
@@ -50,6 +52,12 @@ DETECTORS: Mapping[DetectorName, DetectorSpec] = {
         code=(*_SEES, Annotator, PretrainedDetector),
         loads=PretrainedDetector,
         kinds=KINDS,
+    ),
+    "torchvision": DetectorSpec(
+        params=(_OF_TORCH,),
+        code=(*_SEES, Annotator, TorchvisionDetector),
+        loads=TorchvisionDetector,
+        kinds=TORCHVISION_KINDS,
     ),
     "yolo26": DetectorSpec(
         params=(Params("annotate", only=("detector", "size", "min_score", "nms_iou", "max_objects", "precision")),),

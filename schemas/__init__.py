@@ -18,7 +18,7 @@ from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
-from schemas.models import MODELS
+from schemas.models import ALIASES, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
 from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, SPLITS, STAGE_RUNS
 from schemas.review_events import PROJECT_SETTINGS, REVIEW_EVENTS
 from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, OVERRIDES, REVIEWS, ROUTING
@@ -64,6 +64,10 @@ ALL: tuple[Table, ...] = (
     SCOPES,
     RELEASES,
     MODELS,
+    MODEL_VERSIONS,
+    ALIASES,
+    TRAIN_EPOCHS,
+    TRAIN_SAMPLES,
 )
 BY_NAME: dict[str, Table] = {table.name: table for table in ALL}
 
@@ -74,6 +78,7 @@ def of_stage(stage: str) -> tuple[Table, ...]:
 
 
 __all__ = [
+    "ALIASES",
     "ALL",
     "ANNOTATED",
     "ANNOTATIONS",
@@ -97,6 +102,7 @@ __all__ = [
     "MASKS",
     "MEDIA",
     "MODELS",
+    "MODEL_VERSIONS",
     "MOTION",
     "OBJECTS_OF",
     "OBJECT_COLUMNS",
@@ -121,6 +127,8 @@ __all__ = [
     "STREAMS",
     "TEXTS",
     "TRACKS",
+    "TRAIN_EPOCHS",
+    "TRAIN_SAMPLES",
     "Column",
     "SchemaMismatchError",
     "Table",

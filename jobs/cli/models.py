@@ -1,20 +1,20 @@
-"""`winnow models`: weights by name."""
+"""`winnow models`: weights by name, and the registry of trained ones."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.options import JsonOption
+from jobs.cli.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from jobs.models.weights_store import WeightsEntry
 
 app = Commands(
     help="Weights by name: their sources and licences (that of yolo26 is AGPL-3.0, which obliges anybody who offers a "
-    "service with it to publish the source of the whole program)."
+    "service with it to publish the source of the whole program). And the registry of models that were trained here."
 )
 
 Names = Annotated[list[str] | None, typer.Argument(help="Names; all of them if none is given.", show_default=False)]
@@ -86,6 +86,146 @@ def verify(names: Names = None, as_json: JsonOption = False) -> None:
     _show(found, as_json)
     if any(entry.state != "present" for entry in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def versions(
+    name: Annotated[str | None, typer.Argument(help="Name of a trained model; all of them without it.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the versions of the models that were trained here, with their figures, and the aliases they have now.
+
+    Example: winnow models versions yard
+    """
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import print_table
+    from jobs.models.registry_overview import described
+    from jobs.storage.store import Store
+    from jobs.storage.workspace import Workspace
+
+    found = described(Store(Workspace.at(workspace).require().root), name)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            f"{each['name']}@{each['version']}",
+            ", ".join(each["aliases"]),
+            _figure(each["metrics"].get("AP")),
+            _figure(each["metrics"].get("AP50")),
+            each["release"] or "",
+            each["base"],
+            each["licence"],
+            each["model_id"][:12],
+        )
+        for each in found
+    ]
+    print_table(("version", "aliases", "AP", "AP50", "release", "trained from", "licence", "hash"), rows)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+Version = Annotated[str, typer.Argument(help="The version, as in yard@3.", metavar="NAME@VERSION")]
+Alias = Annotated[str, typer.Option("--alias", help="The alias.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why, which is kept with the change.")]
+
+
+@app.command()
+def promote(
+    version: Version,
+    alias: Alias = "champion",
+    expect: Annotated[
+        int | None, typer.Option("--expect", help="Only if the alias is this version now, 0 for none.", min=0)
+    ] = None,
+    reason: Reason = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have an alias refer to a version: annotate.weights=models:NAME@champion takes it from the next run on.
+
+    Example: winnow models promote yard@3 --reason "finds bicycles"
+    """
+    from jobs.core.errors import UserError
+    from jobs.models import registry
+    from jobs.storage.store import Store
+    from jobs.storage.workspace import Workspace
+
+    store = Store(Workspace.at(workspace).require().root)
+    found = registry.find(store, version)
+    if not version.rpartition("@")[2].isdecimal():
+        raise UserError(f"{version}: expected a version by its number, as in {found.reference}")
+    row = registry.set_alias(store, found.name, found.version, alias, by=_user(), reason=reason, expect=expect)
+    _print_change(row, as_json)
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="Name of a trained model.")],
+    alias: Alias = "champion",
+    reason: Reason = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have an alias refer to the version that it referred to before; that is a change like others, and is kept.
+
+    Example: winnow models rollback yard
+    """
+    from jobs.models import registry
+    from jobs.storage.store import Store
+    from jobs.storage.workspace import Workspace
+
+    store = Store(Workspace.at(workspace).require().root)
+    _print_change(registry.roll_back(store, name, alias, by=_user(), reason=reason), as_json)
+
+
+@app.command()
+def history(
+    name: Annotated[str, typer.Argument(help="Name of a trained model.")],
+    alias: Annotated[str | None, typer.Option("--alias", help="Only this alias.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which version was champion when, by whom, and why.
+
+    Example: winnow models history yard
+    """
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import moment, print_table
+    from jobs.models import registry
+    from jobs.storage.store import Store
+    from jobs.storage.workspace import Workspace
+
+    store = Store(Workspace.at(workspace).require().root)
+    registry.versions(store, name)
+    found = registry.history(store, name, alias)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (moment(row["at_ns"]), row["alias"], row["version"], row["previous"] or "", row["by"], row["reason"] or "")
+        for row in found
+    ]
+    print_table(("since", "alias", "version", "before", "by", "why"), rows)
+
+
+def _user() -> str:
+    from getpass import getuser
+
+    return getuser()
+
+
+def _print_change(row: dict[str, Any], as_json: bool) -> None:
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out as console
+
+    if as_json:
+        print_json(row)
+        return
+    before = f", before that {row['previous']}" if row["previous"] else ""
+    console.print(f"{row['name']}@{row['alias']} is version {row['version']}{before}", soft_wrap=True)
 
 
 def _show(listed: list[WeightsEntry], as_json: bool) -> None:

@@ -1,48 +1,282 @@
-"""`winnow train`: a detector trained on an export."""
+"""`winnow train`: a detector trained on a release, or one of Ultralytics on an export."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from jobs.core.choices import Augment, SplitBy
+
+if TYPE_CHECKING:
+    from jobs.storage.workspace import Workspace
+    from jobs.training.options import TrainOptions
 
 
 def train(
-    data: Annotated[Path, typer.Option("--data", help="Folder of an export of format yolo, yolo-segment or yolo-obb.")],
-    out: Annotated[Path, typer.Option("--out", help="New folder for weights and figures.")],
-    base: Annotated[
-        str, typer.Option("--model", help="Weights to start from (file or name), or an architecture as YAML.")
-    ] = "yolo26n",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the images.")] = 100,
-    size: Annotated[int, typer.Option("--size", min=32, help="Side of the square to fit images into.")] = 640,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images at a time.")] = 16,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")] = 0,
+    release: Annotated[
+        str | None, typer.Option("--release", help="Release to train on; its splits stay the same for good.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the model; each training of it is a version.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="In place of --release: folder of an export of format yolo, for Ultralytics."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="With --data: new folder for weights and figures.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="What to start from: torchvision:NAME, a name of `winnow models list`, or a folder; with --data: "
+            "weights of Ultralytics, or an architecture as YAML.",
+            show_default="torchvision:fasterrcnn-tiny; with --data yolo26n",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Passes over the images.", show_default="50; with --data 100")
+    ] = None,
+    size: Annotated[int, typer.Option("--size", min=32, help="Side to scale images to, in pixels.")] = 640,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, help="Images at a time.", show_default="8; with --data 16")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random numbers.")] = 0,
+    augment: Annotated[Augment, typer.Option("--augment", help="How far images are altered.")] = "standard",
+    learning_rate: Annotated[
+        float | None,
+        typer.Option("--learning-rate", min=0, help="Highest learning rate.", show_default="what suits the model"),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", min=1, help="End after so many epochs without a better AP.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", min=0, help="End after so many minutes.")] = None,
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="Only these categories, separated by commas.", metavar="car,truck")
+    ] = None,
+    where: Annotated[str | None, typer.Option("--where", help="Only frames on which this SQL condition holds.")] = None,
+    only_reviewed: Annotated[
+        bool, typer.Option("--only-reviewed", help="Only frames that a person has reviewed.")
+    ] = False,
+    pseudo: Annotated[
+        float | None,
+        typer.Option(
+            "--pseudo",
+            min=0,
+            max=1,
+            help="Objects that no person has confirmed count from this score on.",
+            metavar="SCORE",
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Shares of the splits; test is never trained on.", metavar="NAME=SHARE,…")
+    ] = "train=0.8,val=0.1,test=0.1",
+    split_by: Annotated[SplitBy, typer.Option("--split-by", help="What stays together in one split.")] = "auto",
+    split_seed: Annotated[
+        int, typer.Option("--split-seed", min=0, help="Another seed gives other splits, with a record of their own.")
+    ] = 0,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Train although frames of several splits are much alike.")
+    ] = False,
+    note: Annotated[str | None, typer.Option("--note", help="A note on the version.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the processor to use.")] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option("--option", help="A setting of Ultralytics. Repeat for several.", metavar="KEY=VALUE"),
+        typer.Option("--option", help="With --data: a setting of Ultralytics. May be repeated.", metavar="KEY=VALUE"),
     ] = None,
+    submit: Annotated[bool, typer.Option("--submit", help="Leave it to a gateway, and print the job's id.")] = False,
+    resume: Annotated[
+        str | None, typer.Option("--resume", help="Continue this training, in this process.", metavar="ID")
+    ] = None,
+    dry_run: DryRunOption = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a detector of Ultralytics (AGPL-3.0) on an export, and record in the table models what it was trained on.
+    """Train a detector on a release, and register it as a version of a model.
 
-    The best weights are in OUT, under its name, for annotate.weights with the detector yolo26.
+    It is a job: `winnow job watch`, pause and resume work on it, and one that was killed continues where it was. The
+    weights of the best epoch are kept, for annotate.weights=models:NAME@VERSION. --dry-run says what there is to learn
+    from, and what speaks against it. With --data, Ultralytics (AGPL-3.0) trains on an export in its own way.
 
-    Example: winnow train --data yard-yolo --model yolo26n --out yard-first --epochs 50
+    Example: winnow train --release v1 --model torchvision:fasterrcnn-tiny --name yard
     """
+    from jobs.core.errors import UserError
+    from jobs.storage.workspace import Workspace
+
+    place = Workspace.at(workspace)
+    if data is not None:
+        if out is None or release is not None:
+            raise UserError("--data: expected --out next to it, and no --release")
+        _of_ultralytics(place, data, out, model, epochs, size, batch, seed, options, as_json)
+        return
+    if resume is not None:
+        _run(place, _resumed(place, resume), as_json)
+        return
+    if release is None or name is None:
+        raise UserError("expected --release and --name; `winnow release create` makes a release of what there is now")
+    from jobs.datasets.split_fractions import fractions_of
+    from jobs.dispatch import tasks
+    from jobs.dispatch.task_options import parse
+    from jobs.training.options import TrainOptions
+
+    given: dict[str, Any] = {
+        "release": release,
+        "name": name,
+        "model": model or "torchvision:fasterrcnn-tiny",
+        "epochs": epochs,
+        "size": size,
+        "batch": batch,
+        "seed": seed,
+        "augment": augment,
+        "learning_rate": learning_rate,
+        "patience": patience,
+        "minutes": minutes,
+        "threads": threads,
+        "classes": tuple(part for part in (classes or "").split(",") if part),
+        "where": where,
+        "only_reviewed": only_reviewed,
+        "pseudo": pseudo,
+        "split": fractions_of(split),
+        "split_by": split_by,
+        "split_seed": split_seed,
+        "allow_leaks": allow_leaks,
+        "note": note,
+    }
+    chosen = parse("train", {key: value for key, value in given.items() if value is not None})
+    assert isinstance(chosen, TrainOptions)
+    if dry_run:
+        _preflight(place, chosen, as_json)
+        return
+    job_id = tasks.submit(place, chosen)
+    if submit:
+        from jobs.cli.json_output import print_json
+        from jobs.cli.show import out as console
+
+        if as_json:
+            print_json({"job_id": job_id})
+        else:
+            console.print(job_id)
+        return
+    _run(place, job_id, as_json)
+
+
+def _run(place: Workspace, job_id: str, as_json: bool) -> None:
+    """Run a training in this process; an interrupt pauses it after the step."""
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import TerminalProgress, err
+    from jobs.cli.show import out as console
+    from jobs.core.errors import StoppedRunError
+    from jobs.dispatch import tasks
+    from jobs.runs import job_requests
+
+    progress = TerminalProgress(as_json)
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        if progress.interrupted and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        progress.interrupted = True
+        err.print("stopping after this step; press Ctrl-C again to stop at once")
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with progress:
+            result = tasks.run_here(place, job_id, progress)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if not result:
+        job = job_requests.find(place, job_id)
+        if progress.interrupted and job.state().state == "pending":
+            # It is for this command to continue, when it is given again, and not for a gateway.
+            job_requests.pause(job)
+        state = job.state().state
+        how = f": `winnow train --resume {job_id}` continues it" if state != "cancelled" else ""
+        raise StoppedRunError(state, f"training {job_id} is {state}{how}")
+    if as_json:
+        print_json({"job_id": job_id, "state": "done", **result})
+        return
+    figures = ", ".join(f"{key} {result[key]:.3f}" for key in ("AP", "AP50") if key in result)
+    console.print(
+        f"{result['model']}: {figures} on val after epoch {result['best_epoch']} of {result['epochs']}", soft_wrap=True
+    )
+    console.print(f"weights {result['folder']}, under {result['licence']}", soft_wrap=True)
+    console.print(f"next: winnow models promote {result['model']} --workspace {place.root}", soft_wrap=True)
+
+
+def _resumed(place: Workspace, named: str) -> str:
+    """Put a training back into the queue and return its id."""
+    from jobs.core.errors import UserError
+    from jobs.dispatch import job_control
+    from jobs.dispatch.job_queue import JobQueue
+
+    job = job_control.find(place, named)
+    kind = next(queued.kind for queued in JobQueue(place.root).jobs() if queued.job_id == job.job_id)
+    if kind != "train":
+        raise UserError(f"--resume {named}: it is a job of the kind {kind}; use `winnow job resume {job.job_id}`")
+    if job.state().state in {"paused", "failed"}:
+        job_control.resume(place, job.job_id)
+    return job.job_id
+
+
+def _preflight(place: Workspace, options: TrainOptions, as_json: bool) -> None:
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out as console
+    from jobs.cli.show import print_table
+    from jobs.storage.spare_files import temporary_folder
+    from jobs.training.networks import base_of
+    from jobs.training.preflight import preflight
+    from jobs.training.training_data import tried
+
+    options.check()
+    base = base_of(options.model)
+    with temporary_folder() as folder:
+        found = preflight(tried(place, options, folder), options, base.kind)
+    if as_json:
+        print_json({"dry_run": True, **found})
+        return
+    rows = [
+        (
+            name,
+            each["train"]["objects"],
+            each["train"]["frames"],
+            each["val"]["objects"],
+            " / ".join(f"{side:g}" for side in each["short_side_px"] or ()),
+            "" if each["interval"] is None else f"+- {each['interval']:.0%}",
+        )
+        for name, each in found["classes"].items()
+    ]
+    print_table(("category", "train", "in frames", "val", "short side px", "recall known to"), rows)
+    images = found["images"]
+    console.print(f"images: {', '.join(f'{split} {n:,}' for split, n in images.items())}", soft_wrap=True)
+    for line in found["warnings"]:
+        console.print(f"! {line}", soft_wrap=True, markup=False)
+
+
+def _of_ultralytics(
+    place: Workspace,
+    data: Path,
+    out: Path,
+    model: str | None,
+    epochs: int | None,
+    size: int,
+    batch: int | None,
+    seed: int,
+    options: list[str] | None,
+    as_json: bool,
+) -> None:
     from jobs.cli.json_output import print_json
     from jobs.cli.show import err
     from jobs.cli.show import out as console
-    from jobs.storage.workspace import Workspace
     from jobs.training.train import LICENCE, TrainRequest
     from jobs.training.train import train as run
 
     err.print(f"note: Ultralytics, and what it trains, is under {LICENCE}", soft_wrap=True)
-    request = TrainRequest(data, base, out, epochs, size, batch, seed, tuple(_settings(options or ())))
-    row = run(Workspace.at(workspace), request)
+    settings = tuple(_settings(options or ()))
+    row = run(place, TrainRequest(data, model or "yolo26n", out, epochs or 100, size, batch or 16, seed, settings))
     if as_json:
         print_json(row)
         return

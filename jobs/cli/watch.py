@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,19 +74,48 @@ def _follow(workspace: Workspace, job_id: str, progress: Progress, as_json: bool
 
 def event_line(event: dict[str, Any]) -> str | None:
     """Return an event as a line for people; None for events that come for every block."""
-    kind, stage = event["event"], event.get("stage")
-    if kind == "run_started":
-        again = f", attempt {event['attempt']}" if event["attempt"] > 1 else ""
-        return f"run {event['job_id']} began{again}: {event['frames']:,} frames"
-    if kind == "stage_started":
-        return f"{stage}: {event['frames']:,} frames to do" if event.get("frames") else None
-    if kind == "stage_done":
-        return f"{stage}: {event['rows']:,} computed, {event['data']['reused']:,} reused, {event['seconds']:.1f} s"
-    if kind == "frames_set_aside":
-        return f"{event['frames']:,} frames quarantined: {event['error']}"
-    if kind == "release_made":
-        return _release(event["data"])
-    return None
+    line = _LINES.get(event["event"])
+    return line(event) if line else None
+
+
+def _run_started(event: dict[str, Any]) -> str:
+    again = f", attempt {event['attempt']}" if event["attempt"] > 1 else ""
+    many = f": {event['frames']:,} frames" if event.get("frames") is not None else ""
+    return f"run {event['job_id']} began{again}{many}"
+
+
+def _stage_started(event: dict[str, Any]) -> str | None:
+    return f"{event['stage']}: {event['frames']:,} frames to do" if event.get("frames") else None
+
+
+def _stage_done(event: dict[str, Any]) -> str:
+    reused = (event.get("data") or {}).get("reused")
+    counts = "done" if reused is None else f"{event['rows']:,} computed, {reused:,} reused"
+    return f"{event['stage']}: {counts}, {event['seconds']:.1f} s"
+
+
+def _frames_quarantined(event: dict[str, Any]) -> str:
+    return f"{event['frames']:,} frames quarantined: {event['error']}"
+
+
+def _train_epoch(event: dict[str, Any]) -> str:
+    found = event["data"]
+    figures = ", ".join(f"{name} {found[name]:.3f}" for name in ("loss", "AP", "AP50") if name in found)
+    return f"epoch {found['epoch']}: {figures}"
+
+
+def _release_made(event: dict[str, Any]) -> str:
+    return _release(event["data"])
+
+
+_LINES: Mapping[str, Callable[[dict[str, Any]], str | None]] = {
+    "run_started": _run_started,
+    "stage_started": _stage_started,
+    "stage_done": _stage_done,
+    "frames_set_aside": _frames_quarantined,
+    "train_epoch": _train_epoch,
+    "release_made": _release_made,
+}
 
 
 def _release(made: dict[str, Any]) -> str:

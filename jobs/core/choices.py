@@ -23,13 +23,16 @@ SubmitTo = Literal["queue", "ray"]
 """Who runs a job that is submitted."""
 
 ExportFormat = Literal["coco", "yolo", "yolo-segment", "yolo-obb", "voc", "jsonl", "parquet", "webdataset", "datumaro"]
-"""What a dataset is written as; what each writes is in `jobs.datasets.export.FORMATS`."""
+"""What a dataset is written as; what each writes is in `jobs.datasets.export_formats.FORMATS`."""
 
 SplitBy = Literal["auto", "time", "track", "scene", "stream", "group"]
 """What stays together in one split of a dataset; `auto` chooses for each stream."""
 
 MediaMode = Literal["copy", "link", "none"]
 """Whether an export copies its images, links to them, or leaves them where they are."""
+
+Augment = Literal["none", "minimal", "standard", "strong"]
+"""How far a training alters its images; what each does is in `transforms.training.augmentation`."""
 
 ReviewFormat = Literal["labelstudio", "cvat", "coco"]
 """The annotation tool that reads and writes a file of reviews."""

@@ -15,6 +15,7 @@ import sys
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
+_OF_POLARS, _SOON = "_RJEM_MALLOC_CONF", "dirty_decay_ms:100,muzzy_decay_ms:0"
 
 
 def share_one_allocator() -> None:
@@ -23,7 +24,7 @@ def share_one_allocator() -> None:
     Takes effect if pyarrow and polars are not loaded yet; existing settings in the environment are kept.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:100,muzzy_decay_ms:0")
+    os.environ.setdefault(_OF_POLARS, _SOON)
     _mallopt((_M_ARENA_MAX, 2), (_M_MMAP_THRESHOLD, 8 << 20), (_M_TRIM_THRESHOLD, 16 << 20))
 
 
@@ -37,8 +38,11 @@ def release_memory() -> None:
 def release_soon() -> None:
     """Make libc return freed memory early: for a server, which is idle most of the time and holds large arrays.
 
-    What is larger than a quarter of a megabyte has pages of its own, which are released with it.
+    To be called before Polars is loaded, whose allocator otherwise returns memory with a later allocation, which may be
+    hours after. What is larger than a quarter of a megabyte has pages of its own, which are released with it.
     """
+    if os.environ.get(_OF_POLARS, _SOON) == _SOON:
+        os.environ[_OF_POLARS] = "dirty_decay_ms:0,muzzy_decay_ms:0"
     _mallopt((_M_MMAP_THRESHOLD, 256 << 10), (_M_TRIM_THRESHOLD, 1 << 20))
 
 

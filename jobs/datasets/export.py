@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,24 @@ import schemas
 from jobs.core.choices import ExportFormat, MediaMode, SplitBy
 from jobs.core.errors import UserError
 from jobs.core.optional_packages import require
-from jobs.datasets import tabular
 from jobs.datasets.atomic_publish import destination, put_in_place, staged
 from jobs.datasets.export_classes import ClassChoice, with_classes
-from jobs.datasets.export_manifest import IMAGE_LIST, MANIFEST, edited, foreign, list_of, other_dataset
-from jobs.datasets.export_objects import are_known, models_of, nested, objects_of, refuse_without_masks, review_counts
+from jobs.datasets.export_formats import FORMATS
+from jobs.datasets.export_manifest import (
+    IMAGE_LIST,
+    MANIFEST,
+    content_digest,
+    edited,
+    foreign,
+    list_of,
+    other_dataset,
+    split_counts,
+)
+from jobs.datasets.export_objects import are_known, models_of, objects_of, refuse_without_masks, review_counts
 from jobs.datasets.frame_sampling import frames_of
 from jobs.datasets.given_splits import given_splits, record
 from jobs.datasets.leak_report import NO_OBJECTS, refuse_leaks
-from jobs.datasets.media import Level, bring, named
+from jobs.datasets.media import bring, named
 from jobs.datasets.split_report import report_of
 from jobs.datasets.splitting import SplitRequest, Splits, divide
 from jobs.datasets.staleness import refuse_outdated
@@ -40,14 +49,9 @@ from jobs.views.statement import check_condition
 from jobs.views.view import View
 from schemas import FRAME_KEY
 from transforms.curate.time_blocks import Length
-from transforms.formats.exports import voc, yolo
-from transforms.formats.exports.coco import coco_files
-from transforms.formats.exports.datumaro import datumaro_files
 from transforms.formats.exports.losses import losses
 from transforms.formats.exports.objects import Objects
-from transforms.formats.exports.voc import voc_files
 from transforms.formats.exports.webdataset import shards
-from transforms.formats.exports.yolo import yolo_files
 
 _DEFAULT_SPLIT = "default"
 _SHOWN = 5
@@ -84,53 +88,12 @@ class ExportRequest:
     max_leak: float | None = None
     strict: bool = False
     overwrite: bool = False
+    sealed: frozenset[str] = frozenset()
+    is_trial: bool = False
 
 
 _PIXELS: Mapping[MediaMode, str] = {"copy": "as displayed", "link": "as stored", "none": "as stored"}
 """What the images of an export are that EXIF turns; boxes are those of images as displayed."""
-
-_Files = Callable[[pa.Table, Sequence[str], Objects | None], dict[str, bytes]]
-
-
-@dataclass(frozen=True)
-class _Format:
-    """An export format; `images` is the folder of its images, `allowed` the values of `media` that it supports.
-
-    `of_one_stream`: the folders of images, below that one, where they are of one stream alone.
-    """
-
-    files: _Files
-    media: MediaMode
-    images: str = "images/"
-    allowed: tuple[MediaMode, ...] = ("copy", "link", "none")
-    by_masks: bool = False
-    packed: bool = False
-    of_one_stream: tuple[Level, ...] = ("split", "stream")
-
-
-def _tabular(kind: str) -> _Files:
-    def files(rows: pa.Table, splits: Sequence[str], objects: Objects | None = None) -> dict[str, bytes]:
-        rows = nested(rows, objects) if objects else rows
-        parts = {split: rows.filter(pc.equal(rows["split"], split)) for split in sorted(splits)}
-        return {f"frames_{split}.{kind}": tabular.render(part, kind) for split, part in parts.items()}
-
-    return files
-
-
-FORMATS: Mapping[ExportFormat, _Format] = {
-    "coco": _Format(coco_files, "copy"),
-    "jsonl": _Format(_tabular("jsonl"), "none"),
-    "parquet": _Format(_tabular("parquet"), "none"),
-    # Readers find label files by the paths of the images.
-    "yolo": _Format(yolo_files("detect"), "copy", yolo.IMAGES, ("copy", "link"), of_one_stream=("split",)),
-    "yolo-segment": _Format(
-        yolo_files("segment"), "copy", yolo.IMAGES, ("copy", "link"), True, of_one_stream=("split",)
-    ),
-    "yolo-obb": _Format(yolo_files("obb"), "copy", yolo.IMAGES, ("copy", "link"), True, of_one_stream=("split",)),
-    "voc": _Format(voc_files, "copy", voc.IMAGES, ("copy", "link"), of_one_stream=()),
-    "datumaro": _Format(datumaro_files, "copy"),
-    "webdataset": _Format(lambda rows, splits, objects: {}, "copy", allowed=("copy",), packed=True),
-}
 
 
 def export(workspace: Workspace, request: ExportRequest, listener: ProgressListener | None = None) -> dict[str, Any]:
@@ -160,8 +123,9 @@ def export(workspace: Workspace, request: ExportRequest, listener: ProgressListe
     if divided:
         facts["split_report"] = _split_report(view, rows, objects, divided, request)
     elif objects is not None:
-        counts = pc.value_counts(objects.rows["category"]).to_pylist()
-        facts["class_counts"] = {each["values"]: each["counts"] for each in counts}
+        facts["class_counts"] = split_counts(objects.rows["category"])
+    if request.sealed:
+        rows, objects, facts["sealed"] = _without_sealed(view, rows, objects, request)
     media = request.media or kind.media
     below = kind.of_one_stream if len(pc.unique(rows["stream_id"])) == 1 else ("split", "stream")
     rows = named(rows, media, kind.images, _images(view, rows, store.root), below)
@@ -170,7 +134,7 @@ def export(workspace: Workspace, request: ExportRequest, listener: ProgressListe
         turned = bring(rows, media, temporary, listener.on_frames_done)
         facts["exif"] = {"turned": turned, "pixels": _PIXELS[media]}
         public = rows.drop_columns(["source", "expected"])
-        splits = list(request.split) or [_DEFAULT_SPLIT]
+        splits = [name for name in request.split if name not in request.sealed] or [_DEFAULT_SPLIT]
         files: Iterable[tuple[str, bytes]] = kind.files(public, splits, objects).items()
         if kind.packed:
             files = shards(public, splits, objects, lambda name: (temporary / name).read_bytes())
@@ -187,10 +151,23 @@ def export(workspace: Workspace, request: ExportRequest, listener: ProgressListe
         # Copying images takes time, in which other files may have appeared there.
         if taken := [*_taken(request), *_edits(request)]:
             raise UserError(taken)
-        if divided and request.release:
+        if divided and request.release and not request.is_trial:
             record(store, request.release, request.seed, divided.frames)
         put_in_place(temporary, request.out, MANIFEST)
     return manifest
+
+
+def _without_sealed(
+    view: View, rows: pa.Table, objects: Objects | None, request: ExportRequest
+) -> tuple[pa.Table, Objects | None, dict[str, int]]:
+    """Return the frames that are written, their objects, and how many are not, by split."""
+    sealed = pc.is_in(rows["split"], pa.array(sorted(request.sealed)))
+    rows, left = rows.filter(pc.invert(sealed)), rows.filter(sealed)
+    if objects is not None:
+        objects = objects_of(view, rows, request.min_score)
+        if request.classes:
+            objects, _ = with_classes(objects, request.classes)
+    return rows, objects, split_counts(left["split"])
 
 
 def _annotations(view: View, rows: pa.Table, objects: Objects | None, request: ExportRequest) -> dict[str, Any]:
@@ -364,11 +341,10 @@ def _manifest(
     rows: pa.Table,
     hashes: Mapping[str, str],
 ) -> dict[str, Any]:
-    counts = pc.value_counts(rows["split"]).to_pylist()
     run = snapshot_spec.find_run(store, request.run)["job_id"] if request.run else None
     return {
         "format": request.format,
-        "frames": {c["values"]: c["counts"] for c in counts},
+        "frames": split_counts(rows["split"]),
         "source": {"workspace": _identity(store), "release": request.release, "run": run, **chosen.manifest()},
         "where": request.where,
         "all": request.everything,
@@ -377,7 +353,7 @@ def _manifest(
         "seed": request.seed,
         "media": media,
         "files": dict(sorted(hashes.items())),
-        "content": _content_digest(rows),
+        "content": content_digest(rows),
     }
 
 
@@ -387,11 +363,3 @@ def _selection(view: View, n_chosen: int, request: ExportRequest) -> dict[str, A
         return None
     n = frames_of(view, request.selection).height
     return {"name": request.selection, "frames": n, "left_out": n - n_chosen}
-
-
-def _content_digest(rows: pa.Table) -> str:
-    """Return a hash of the images in each split: datasets with equal hashes contain the same data."""
-    hasher = blake3()
-    for split, content in zip(rows["split"].to_pylist(), rows["content_hash"].to_pylist(), strict=True):
-        hasher.update(f"{split}:{content}\n".encode())
-    return hasher.hexdigest()

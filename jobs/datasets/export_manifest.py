@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from blake3 import blake3
 
 from jobs.datasets.atomic_publish import BROKEN_OFF
@@ -87,3 +88,16 @@ def other_dataset(out: Place, workspace: str | None, release: str | None, format
 
 def _lines(file: Place) -> list[str]:
     return file.read().decode(errors="replace").split("\n")
+
+
+def split_counts(splits: pa.ChunkedArray) -> dict[str, int]:
+    """Return the number of frames in each split."""
+    return {each["values"]: each["counts"] for each in pc.value_counts(splits).to_pylist()}
+
+
+def content_digest(rows: pa.Table) -> str:
+    """Return a hash of the images in each split: datasets with equal hashes contain the same data."""
+    hasher = blake3()
+    for split, content in zip(rows["split"].to_pylist(), rows["content_hash"].to_pylist(), strict=True):
+        hasher.update(f"{split}:{content}\n".encode())
+    return hasher.hexdigest()

@@ -17,6 +17,7 @@ from jobs.dispatch.auto_release import publish
 from jobs.dispatch.follow_up import FollowUp
 from jobs.dispatch.job_queue import HEARTBEAT, HEARTBEAT_S, JobQueue, QueuedJob
 from jobs.records.run_record import RunRecord
+from jobs.runs import registered_models
 from jobs.runs.prepare import RunRequest
 from jobs.runs.replay import from_data
 from jobs.runs.run_options import RunOptions, build_request
@@ -77,6 +78,8 @@ def request_of(workspace: Workspace, job: QueuedJob) -> RunRequest:
             )
         except (KeyError, TypeError) as error:
             raise UserError(f"{unreadable}: {error!r}") from error
+    if before := next((r.data["request"] for r in job.records if r.word == "started" and "request" in r.data), None):
+        request = replace(request, loaded=registered_models.as_before(request.loaded, before["config"]))
     # A run writes down where it is to pause once it has taken the job; a later resume wants no second pause there.
     is_known = any(record.word == "pause-after" for record in job.records)
     return replace(request, pause_after=None) if is_known else request

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from jobs.dispatch.task_options import ExportOptions, ReleaseOptions, SelectOptions, TaskOptions
+from jobs.training.options import TrainOptions
 
 EXPORT_FOLDER = "dataset"
 """Where such a command writes its dataset; an export that a job makes is a file to download instead."""
@@ -28,9 +29,20 @@ def command_of(options: TaskOptions, workspace: str) -> list[str]:
         words = ["release", "create", name, *_plain(given)]
     elif isinstance(options, SelectOptions):
         words = ["select", *_plain(given)]
+    elif isinstance(options, TrainOptions):
+        words = ["train", *_of_train(options, given)]
     else:
         words = ["export", *_of_export(options, given)]
     return ["winnow", *words, "--workspace", workspace]
+
+
+def _of_train(options: TrainOptions, given: dict[str, object]) -> Iterator[str]:
+    split, classes = given.pop("split", None), given.pop("classes", None)
+    yield from _plain(given)
+    if split:
+        yield from ("--split", ",".join(f"{name}={share:g}" for name, share in options.split.items()))
+    if classes:
+        yield from ("--classes", ",".join(options.classes))
 
 
 def _of_export(options: ExportOptions, given: dict[str, object]) -> Iterator[str]:

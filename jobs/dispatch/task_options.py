@@ -18,9 +18,10 @@ from jobs.datasets.export_classes import ClassChoice
 from jobs.datasets.frame_sampling import SelectRequest
 from jobs.datasets.splitting import length_of
 from jobs.storage.paths import Place
+from jobs.training.options import TrainOptions
 from transforms.curate.strategy import Strategy
 
-TaskKind = Literal["select", "release", "export"]
+TaskKind = Literal["select", "release", "export", "train"]
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Sql = Annotated[str, Field(max_length=10_000)]
@@ -124,12 +125,13 @@ class ExportOptions(_Options):
         )
 
 
-TaskOptions = SelectOptions | ReleaseOptions | ExportOptions
+TaskOptions = SelectOptions | ReleaseOptions | ExportOptions | TrainOptions
 
-OPTIONS: Mapping[TaskKind, type[SelectOptions | ReleaseOptions | ExportOptions]] = {
+OPTIONS: Mapping[TaskKind, type[SelectOptions | ReleaseOptions | ExportOptions | TrainOptions]] = {
     "select": SelectOptions,
     "release": ReleaseOptions,
     "export": ExportOptions,
+    "train": TrainOptions,
 }
 
 
@@ -156,6 +158,8 @@ def check(options: TaskOptions, place: Place) -> None:
     if isinstance(options, ReleaseOptions):
         if wrong := wrong_with("release", options.name):
             raise UserError(wrong)
+    elif isinstance(options, TrainOptions):
+        options.check()
     elif isinstance(options, SelectOptions):
         if wrong := wrong_with("selection", options.name):
             raise UserError(wrong)

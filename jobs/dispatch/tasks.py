@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow.compute as pc
 
 import schemas
-from jobs.core.errors import RunStopped, UserError, one_line
+from jobs.core.errors import JobStateError, RunStopped, UserError, one_line
 from jobs.core.naming import new_job_id
 from jobs.datasets import release
 from jobs.datasets.export import export
 from jobs.datasets.frame_sampling import select
 from jobs.dispatch import control_token
-from jobs.dispatch.job_queue import QueuedJob
+from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.task_options import (
     ExportOptions,
     ReleaseOptions,
@@ -37,6 +37,7 @@ from jobs.storage.path_interface import TEMPORARY
 from jobs.storage.paths import Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.training.options import TRAININGS, TrainOptions
 
 _FOLDER = "exports"
 
@@ -73,7 +74,13 @@ def run(workspace: Workspace, job: QueuedJob, listener: ProgressListener | None 
     try:
         journal.write("run_started", at_ns=started_ns, data={"profile": kind, "stages": [kind]})
         journal.write("stage_started", stage=kind)
-        result = _result(workspace, job.job_id, options, _Reporter(claim, journal))
+        if isinstance(options, TrainOptions):
+            from jobs.training.train_release import TrainJob
+            from jobs.training.train_release import run as train
+
+            result = train(TrainJob(workspace, job.job_id, claim, journal, listener), options)
+        else:
+            result = _result(workspace, job.job_id, options, _Reporter(claim, journal))
         claim.check()
         seconds = round((time.time_ns() - started_ns) / 1e9, 6)
         journal.write("stage_done", stage=kind, rows=result.get("frames"), seconds=seconds, data=result)
@@ -95,6 +102,28 @@ def run(workspace: Workspace, job: QueuedJob, listener: ProgressListener | None 
     return result
 
 
+def run_here(workspace: Workspace, job_id: str, listener: ProgressListener) -> dict[str, Any]:
+    """Run a job of the queue in this process, as a gateway would; empty where it was paused or cancelled meanwhile.
+
+    Raises `JobStateError` for one that a gateway has taken, or that is over.
+    """
+    queue = JobQueue(workspace.require().root)
+    job = _live(queue, job_id)
+    if job is not None and queue.is_abandoned(job):
+        queue.return_to_queue(job, "its process ended")
+        job = _live(queue, job_id)
+    if job is None or not job.is_due(time.time_ns()) or not queue.claim(job):
+        state = "over" if job is None else job.state.state
+        raise JobStateError(f"job {job_id} is {state}, expected one that waits; `winnow job watch {job_id}` follows it")
+    claimed = _live(queue, job_id)
+    assert claimed is not None, job_id
+    return run(workspace, claimed, listener)
+
+
+def _live(queue: JobQueue, job_id: str) -> QueuedJob | None:
+    return next((job for job in queue.live() if job.job_id == job_id), None)
+
+
 def exported_file(root: Place, job_id: str) -> Path:
     """Return where the export of a job of the workspace at `root` is, or will be."""
     folder = (root / _FOLDER).on_disk()
@@ -112,13 +141,15 @@ def figures_of(root: Place, job_id: str) -> dict[str, Any] | None:
 
 
 def forget(root: Place, job_id: str) -> None:
-    """Delete all that an export has made or begun to make."""
+    """Delete all that an export, or a training, has made or begun to make."""
     if (root / _FOLDER).on_disk() is None:
         return
     file = exported_file(root, job_id)
     for path in (file, _temporary(file), _figures_file(root, job_id)):
         path.unlink(missing_ok=True)
-    shutil.rmtree(file.with_suffix(""), ignore_errors=True)
+    for folder in (file.with_suffix(""), (root / TRAININGS / job_id).on_disk()):
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Reporter(SilentListener):
@@ -145,7 +176,9 @@ class _Reporter(SilentListener):
         self._claim.check()
 
 
-def _result(workspace: Workspace, job_id: str, options: TaskOptions, reporter: _Reporter) -> dict[str, Any]:
+def _result(
+    workspace: Workspace, job_id: str, options: SelectOptions | ReleaseOptions | ExportOptions, reporter: _Reporter
+) -> dict[str, Any]:
     if isinstance(options, SelectOptions):
         found = select(workspace, options.request())
         return {"name": options.name, "frames": found["chosen"], "of": found["of"]}

@@ -17,7 +17,7 @@ from jobs.models.locations import folder, locate
 from jobs.models.weights_store import Weights, of_folder, pulled, resolve
 from transforms.models.detect.category_names import read_names
 from transforms.models.detect.detections import Thresholds
-from transforms.models.detect.pretrained import KINDS, PretrainedDetector, PretrainedSpec
+from transforms.models.detect.pretrained import PretrainedDetector, PretrainedSpec
 from transforms.models.detect.prompted import OWL_KINDS, SAM3_KINDS, Owl, Sam3
 from transforms.models.detect.ultralytics_models import YoloDetector, YoloSpec
 from transforms.models.inference import ModelError
@@ -64,19 +64,18 @@ class Runnable:
     licence: str | None
 
 
-def in_folder(key: str, named: str | None, default: str, kinds: Mapping[str, str]) -> Pretrained:
+def in_folder(key: str, named: str, kinds: Mapping[str, str]) -> Pretrained:
     """Return the weights that the setting `key` names: a folder, a name of the catalogue, or a repository of the hub.
 
-    None takes the model `default` of the catalogue. `kinds` maps the accepted model types to their classes. Raises
-    `UserError` with all problems.
+    `kinds` maps the accepted model types to their classes. Raises `UserError` with all problems.
     """
     if problems := missing(_EXTRA, *_LIBRARIES):
         raise UserError(problems)
-    weights = _weights(key, named or default)
+    weights = _weights(key, named)
     said = weight_folders.config_of(weights.path)
     found = str(said.get("model_type"))
     if found not in kinds:
-        raise UserError(f"{key}={named or default}: expected a model of type {' or '.join(kinds)}, found {found}")
+        raise UserError(f"{key}={named}: expected a model of type {' or '.join(kinds)}, found {found}")
     return Pretrained(weights, kinds[found], said, weight_folders.licence_in(weights.path))
 
 
@@ -92,8 +91,14 @@ def _weights(key: str, named: str) -> Weights:
 
 
 def default_of(detector: str) -> str:
-    """Return the first model of the catalogue that runs with a detector."""
-    return next(model.name for model in catalogue().values() if model.detector == detector)
+    """Return the first model of the catalogue that runs with a detector. Raises `UserError` where there is none."""
+    found = next((model.name for model in catalogue().values() if model.detector == detector), None)
+    if found is None:
+        raise UserError(
+            f"annotate.weights: the detector {detector} runs what `winnow train` has trained; name it, as in "
+            "annotate.weights=models:yard@champion, or its folder"
+        )
+    return found
 
 
 def detector(config: PipelineConfig) -> Runnable:
@@ -124,10 +129,11 @@ def _of_transformers(config: PipelineConfig) -> Runnable:
     params = config.annotate
     problems: list[str] = []
     found: Pretrained | None = None
-    kinds, loaded_by = PROMPTED.get(params.detector, (KINDS, PretrainedDetector))
+    declared = DETECTORS[params.detector]
+    kinds, loaded_by = PROMPTED.get(params.detector, (declared.kinds or {}, declared.loads or PretrainedDetector))
     names: tuple[str, ...] = ()
     try:
-        found = in_folder("annotate.weights", params.weights, default_of(params.detector), kinds)
+        found = in_folder("annotate.weights", params.weights or default_of(params.detector), kinds)
     except UserError as error:
         problems += error.problems
     try:

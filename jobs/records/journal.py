@@ -24,6 +24,8 @@ EVENTS: Mapping[str, str] = {
     "frames_set_aside": "stage; quarantined frames of a block; error: that of the first",
     "committed": "stage: the table; rows; seconds",
     "stage_done": "stage; frames: those it accounts for; rows: those computed; seconds; data: the other counts",
+    "train_step": "data: epoch, step, steps, loss, learning_rate, every two seconds at most",
+    "train_epoch": "data: epoch, and its figures",
     "release_made": "data: name, the release before it, and how the frames differ from it",
     "run_done": "frames; seconds",
     "run_paused": "frames; seconds",

@@ -97,6 +97,12 @@ class Progress:
         elif kind == "objects_seen":
             frames = (event.get("data") or {}).get("frames") or ()
             self.seen = (*self.seen, *frames)[-_SEEN:]
+        elif kind == "train_step" and self.current is not None and "step" in (event.get("data") or {}):
+            # Steps of a training take the place of frames; those of earlier attempts are done when it begins.
+            step = int(event["data"]["step"])
+            if self.current.total is None:
+                self.current.total, self.current.done = int(event["data"]["steps"]), step
+            self.current.advance(event["at_ns"], max(0, step - self.current.done))
         elif kind == "stage_done":
             account = event.get("data", {}) | {n: event.get(n) for n in ("frames", "rows", "seconds")}
             self.accounts[event["stage"]] = account

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import schemas
@@ -19,7 +19,7 @@ from jobs.ingest.catalogue import IngestOverrides
 from jobs.ingest.stream_listing import StreamFiles
 from jobs.models.remote_models import check_server
 from jobs.passes.pixel_plan import Listed
-from jobs.runs import replay_spec
+from jobs.runs import registered_models, replay_spec
 from jobs.runs.replay_spec import Replay
 from jobs.stages.build import build
 from jobs.storage.store import Store
@@ -84,11 +84,18 @@ class Prepared:
 
 
 def prepare(request: RunRequest) -> Prepared:
-    """Check everything that can be checked before any work. Raises `UserError` with all that is wrong."""
-    config = request.loaded.config
+    """Check everything that can be checked before any work. Raises `UserError` with all that is wrong.
+
+    The request of what is prepared names the folders of the models that are in the registry of the workspace.
+    """
     problems: list[str] = []
     stages: tuple[Stage, ...] = ()
+    store = Store(request.workspace.root)
     with _noting(problems):
+        request = replace(request, loaded=registered_models.resolved(request.loaded, store))
+    config = request.loaded.config
+    # Weights that are not there would be missed once more.
+    with _noting([] if problems else problems):
         stages = build(config)
         for stage in stages:
             # A parameter without a canonical form has to be refused before anything is written.
@@ -97,7 +104,6 @@ def prepare(request: RunRequest) -> Prepared:
         check_address(request.ray_address)
     with _noting(problems):
         check_server(stages)
-    store = Store(request.workspace.root)
     if problems and not request.replay:
         with _noting(problems):
             catalogue.catalogue(request.inputs, config.ingest, request.overrides, store)

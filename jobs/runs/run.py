@@ -61,6 +61,7 @@ def run(
     listener = listener or SilentListener()
     step = step_named(request.pause_after, request.loaded.config) if request.pause_after else None
     prepared = prepare(request)
+    request = prepared.request
     request.workspace.create()
     record = RunRecord(
         job_id=job_id or new_job_id(),

@@ -33,7 +33,7 @@ def _from_folder(spec: StageSpec, config: PipelineConfig) -> Found:
     assert spec.model is not None
     section = spec.model.section
     named = getattr(config, section).weights
-    found = in_folder(f"{section}.weights", named, named, spec.model.kinds)
+    found = in_folder(f"{section}.weights", named, spec.model.kinds)
     weights = ModelWeights(found.weights.path, found.weights.name, found.weights.sha256, found.kind)
     return weights, _said(section, weights.sha256, found.licence)
 

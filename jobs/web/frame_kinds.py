@@ -225,6 +225,9 @@ def _groups(shown: Shown) -> FrameCodes:
 
 def _reviewed(shown: Shown) -> FrameCodes:
     codes = np.ones(len(shown.frames.keys), np.int8)
+    if not any(shown.store.open(table).n_rows for table in (schemas.IMPORTS, schemas.REVIEWS)):
+        # Saves reading the content hash of each frame.
+        return FrameCodes(codes, pa.array(["yes", "no"]))
     rows = _place(shown, shown.view.lazy("reviewed_frames").select(schemas.FRAME_KEY).collect())
     codes[rows["row"].to_numpy()] = 0
     return FrameCodes(codes, pa.array(["yes", "no"]))

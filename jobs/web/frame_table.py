@@ -262,6 +262,19 @@ class FrameTable:
         at[place[place >= 0]] = np.flatnonzero(place >= 0)
         return rows.take(pa.array(at, mask=at < 0))
 
+    def rows_of(self, stream: str, columns: Sequence[str]) -> pa.Table:
+        """Return columns of `frames` of a stream, in no order."""
+        key = self._selection.keys[schemas.FRAMES.written_by][stream]
+        return self._store.open(schemas.FRAMES).read(columns, key, frozenset([stream]))
+
+    def rows_around(self, row: int, n: int, columns: Sequence[str]) -> pa.Table:
+        """Return columns of `frames` of a frame and those with up to `n` smaller and larger numbers, in no order."""
+        stream, number = self.keys.frame(row)
+        key = self._selection.keys[schemas.FRAMES.written_by][stream]
+        # No further than there are numbers.
+        span = (max(0, number - n), min(number + n, 2**63 - 2) + 1)
+        return self._store.open(schemas.FRAMES).read(columns, key, frozenset([stream]), span)
+
     def _is_chosen(self, table: schemas.Table, row: int) -> bool:
         """Return whether the rule of a stage, if it has one, chooses a frame now."""
         if not self._selection.rules.get(table.written_by):

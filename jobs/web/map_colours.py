@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-import schemas
 from jobs.core.errors import UserError
 from jobs.views import curated_view
-from jobs.web.frame_columns import Array, places
+from jobs.web.frame_columns import DECIDED, Array
+from jobs.web.frame_table import FrameTable
 from jobs.web.plain import plain
 from jobs.web.project_data import Shown
 
@@ -45,31 +45,35 @@ def colours(shown: Shown, column: str) -> Colours:
 
 
 def _columns(shown: Shown) -> list[str]:
-    known = shown.view.lazy(curated_view.NAME).collect_schema()
-    keys = shown.view.selection.keys
-    there = {
-        column.name for table in schemas.ALL if table.per_frame and table.written_by in keys for column in table.columns
-    }
+    keys, known = shown.view.selection.keys, curated_view.sources()
     texts = (pl.String, pl.Boolean, pl.List(pl.String))
-    found = [name for name, kind in known.items() if name in there and (kind.is_numeric() or kind in texts)]
+    found = []
+    for name, kind in shown.view.lazy(curated_view.NAME).collect_schema().items():
+        is_there = name == "stream_id" or (name in known and known[name].written_by in keys)
+        if is_there and name not in _LEFT_OUT and (kind.is_numeric() or kind in texts):
+            found.append(name)
     usual = [name for name in ("keep", "reasons", "stream_id") if name in found]
     return [*usual, *(name for name in found if name not in usual)]
 
 
 def _colours(shown: Shown, column: str) -> Colours:
-    n = len(shown.frames.keys)
-    wanted = list(dict.fromkeys((*schemas.FRAME_KEY, column)))
-    rows = shown.view.lazy(curated_view.NAME).select(wanted).collect()
-    place = places(shown.frames.keys, rows.select(schemas.FRAME_KEY).to_arrow())
-    values = rows[column]
+    values = _values(shown.frames, column)
     if isinstance(values.dtype, pl.List):
         # A frame with several values has the colour of the first one.
         values = values.list.first()
     codes, legend = _of_numbers(values) if values.dtype.is_numeric() else _of_names(values.cast(pl.String))
-    found = np.full(n, UNKNOWN, np.uint8)
-    there = place >= 0
-    found[place[there]] = codes[there]
-    return Colours(found, {"column": column, **legend})
+    return Colours(codes, {"column": column, **legend})
+
+
+def _values(table: FrameTable, column: str) -> pl.Series:
+    """Return a column of `curated` in the order of the frames, from the one table that has it."""
+    if column == "stream_id":
+        streams = pl.Series(column, table.keys.streams, pl.String)
+        return streams.gather(table.keys.streams_of(np.arange(len(table.keys))))
+    if column == "keep":
+        decided = (table.verdicts.bits & DECIDED) != 0
+        return pl.Series(column, table.verdicts.kept).set(pl.Series(~decided), None)
+    return pl.Series(column, table.values(curated_view.sources()[column], [column])[column])
 
 
 def _of_numbers(values: pl.Series) -> tuple[Array, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import Literal, NamedTuple
 
+from jobs.core.errors import UserError
 from jobs.web.image_cache import ImageCache
 from jobs.web.problems import GoneError, UndecodableError
 from transforms.frames.clip import FrameName
@@ -21,6 +23,8 @@ Width = Literal["320", "640", "1280", "full"]
 _WORKERS = 2
 _IDLE_S = 20.0
 _MOST_WAITING = 512
+# Longer than from one frame to the next while somebody drags along a timeline.
+_PAUSE_S = 0.15
 # Formats that all browsers show, and which they show as they are stored where no orientation is given.
 _SHOWN_BY_BROWSERS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 
@@ -48,10 +52,11 @@ class Encoded(NamedTuple):
 
 @dataclass(eq=False)
 class ImageTask:
-    """An image that is being made, and how many wait for it."""
+    """An image that is being made, and how many wait for it; `near` are made afterwards, if nothing else is to do."""
 
     wanted: Wanted
     width: Width
+    near: Sequence[Wanted] = ()
     result: Future[Encoded] = field(default_factory=Future)
     waiting: int = 1
 
@@ -73,8 +78,11 @@ class Media:
         """Return a JPEG that was made before; None where there is none."""
         return self.cache.get(f"{cache_name}-{width}")
 
-    def request(self, wanted: Wanted, width: Width) -> ImageTask:
+    def request(self, wanted: Wanted, width: Width, near: Sequence[Wanted] = ()) -> ImageTask:
         """Have an image made; requests for one image share the work.
+
+        `near` are frames that somebody may want next, in the order in which they are best made: of a clip those that
+        the decoder comes to.
 
         The result raises `GoneError` where the file is missing or has other content now, and `UndecodableError`.
         """
@@ -84,7 +92,7 @@ class Media:
             if task is not None:
                 task.waiting += 1
                 return task
-            task = self._tasks[key] = ImageTask(wanted, width)
+            task = self._tasks[key] = ImageTask(wanted, width, near)
             self._stack.append(task)
             if len(self._stack) > _MOST_WAITING:
                 # Who scrolls that fast does not see the oldest ones any more.
@@ -129,6 +137,26 @@ class Media:
                     task = self._stack.pop() if self._stack else None
                 if task is not None:
                     self._do(task, clips)
+                    self._prepare(task, clips)
+
+    def _prepare(self, task: ImageTask, clips: Clips) -> None:
+        """Make the images near one that was made, once nobody has wanted another one for a moment, and until then."""
+        with self._changed:
+            if not task.near or self._stack or self._changed.wait(_PAUSE_S):
+                return
+        for wanted in task.near:
+            with self._changed:
+                if self._stack or self._is_closed:
+                    return
+                if (wanted.cache_name, task.width) in self._tasks:
+                    continue
+            if self.cached(wanted.cache_name, task.width) is not None:
+                continue
+            try:
+                self._made(ImageTask(wanted, task.width), clips)
+            except (UserError, OSError):
+                # Who wants it is answered with what is wrong.
+                return
 
     def _do(self, task: ImageTask, clips: Clips) -> None:
         try:

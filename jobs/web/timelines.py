@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import pyarrow.compute as pc
 
 from jobs.core.errors import UserError
 from jobs.web.frame_columns import NO_TIME, Array
 from jobs.web.plain import number, utc
 from jobs.web.project_data import Shown
+from transforms.frames.clip import KEY_PATTERN
 
 By = Literal["number", "time"]
 CURVES = ("motion", "sharpness", "luma")
@@ -75,7 +77,8 @@ def timeline(shown: Shown, stream: dict[str, Any], by: By, most: int) -> dict[st
     borders = np.searchsorted(values, np.array(axis.borders()[:-1], np.int64))
     ends = np.append(borders[1:], len(values))
     picked: Any = rows if order is None else order + rows.start
-    found = _bins(shown, picked, numbers if order is None else numbers[order], borders, ends)
+    shown_numbers = numbers if order is None else numbers[order]
+    found = _bins(shown, picked, shown_numbers, borders, ends, _keyframes(shown, stream, shown_numbers))
     places = _Places(axis, numbers, None if order is None else times)
     shown_value = number if by == "number" else utc
     return {
@@ -98,7 +101,35 @@ def _empty(name: str, by: By) -> dict[str, Any]:
     return {"stream_id": name, "by": by, "start": None, "end": None, "bins": 0, **nothing, **intervals}
 
 
-def _bins(shown: Shown, rows: Any, numbers: Array, borders: Array, ends: Array) -> dict[str, Any]:
+def _keyframes(shown: Shown, stream: dict[str, Any], numbers: Array) -> Array:
+    """Return the places of the frames of a clip that decode without others, in order; of none for files."""
+    if stream["kind"] != "video":
+        return np.empty(0, np.int64)
+    rows = shown.frames.rows_of(stream["stream_id"], ("frame_idx", "uri"))
+    parts = pc.extract_regex(rows["uri"], KEY_PATTERN)
+    place, key = (pc.struct_field(parts, name) for name in ("pts", "key"))
+    packet = pc.struct_field(parts, "packet")
+    named = pc.if_else(pc.equal(packet, ""), place, packet)
+    alone = rows["frame_idx"].filter(pc.equal(named, key)).to_numpy()
+    return np.flatnonzero(np.isin(numbers, alone))
+
+
+def _nearest(places: Array, middle: Array, borders: Array, ends: Array) -> Array:
+    """Return for each bin the one of some places, in order, that is nearest to its middle; the middle without any."""
+    if not len(places):
+        return middle
+    after = np.searchsorted(places, middle)
+    found = middle.copy()
+    distance = np.full(len(middle), np.iinfo(np.int64).max)
+    for side in (np.maximum(after - 1, 0), np.minimum(after, len(places) - 1)):
+        at = places[side]
+        away = np.abs(at - middle)
+        better = (at >= borders) & (at < ends) & (away < distance)
+        found[better], distance[better] = at[better], away[better]
+    return found
+
+
+def _bins(shown: Shown, rows: Any, numbers: Array, borders: Array, ends: Array, keyframes: Array) -> dict[str, Any]:
     table = shown.frames
     n = ends - borders
     verdicts = table.verdicts
@@ -108,7 +139,8 @@ def _bins(shown: Shown, rows: Any, numbers: Array, borders: Array, ends: Array) 
         has = (bits >> (2 + at)) & 1
         if has.any():
             reasons[name] = _sums(has, borders, ends).tolist()
-    middle = np.where(n > 0, borders + n // 2, 0)
+    # What decodes without others is there at once while somebody drags along.
+    middle = _nearest(keyframes, np.where(n > 0, borders + n // 2, 0), borders, ends)
     at_numbers = numbers[middle].tolist()
     return {
         "frames": n.tolist(),

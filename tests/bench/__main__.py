@@ -310,6 +310,19 @@ def pages() -> Iterator[Figure]:
         )
 
 
+def million() -> Iterator[Figure]:
+    """A server of a workspace with a million frames."""
+    from tests.bench.million import measure
+
+    found = measure()
+    yield Figure("winnow serve of a million frames, from the command to ready", found.start_s, "s", 2)
+    yield Figure("its memory before any query", found.idle_mb, "MB", 150)
+    yield Figure("its memory with counts of all frames", found.counted_mb, "MB", 280)
+    yield Figure("its memory with conditions and thresholds as well", found.end_mb, "MB")
+    for each in found.answers:
+        yield Figure(each.what, each.median_ms, "ms", each.target_ms, note=f"at most {each.most_ms:.0f}")
+
+
 def review() -> Iterator[Figure]:
     """Edits of twenty people, acknowledged when they are on disk."""
     from tests.bench.reviewing import acknowledging
@@ -336,6 +349,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "grouping-10m": grouping_10m,
     "queue": queue,
     "pages": pages,
+    "million": million,
     "review": review,
 }
 

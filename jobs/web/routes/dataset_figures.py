@@ -61,7 +61,7 @@ Command = Annotated[SelectCommand | ReleaseCommand | ExportCommand, Field(discri
 @router.get("/datasets/choices", name="dataset_choices")
 def show_choices(data: Data) -> Any:
     """Return what forms of selections, releases and exports offer: formats, classes, names in use."""
-    from jobs.datasets.export import FORMATS
+    from jobs.datasets.export_formats import FORMATS
     from jobs.datasets.label_diff import class_counts
     from jobs.datasets.release import free_name
 

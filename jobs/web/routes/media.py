@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple, cast
 
 from blake3 import blake3
@@ -15,6 +16,7 @@ from jobs.web.media import Encoded, Media, Wanted, Width
 from jobs.web.problems import GoneError, MissingError, UndecodableError
 from jobs.web.project_data import ProjectData, Shown
 from jobs.web.routes.project_parts import Data, Number, Stream
+from transforms.frames.clip import FrameName
 
 router = APIRouter(tags=["frames"])
 
@@ -22,6 +24,8 @@ _FOREVER = "private, max-age=31536000, immutable"
 _CHECK = "private, no-cache"
 _LOOK_S = 0.5
 _LONGEST_S = 30.0
+_NEAR = 16
+"""Frames of a clip before and after one that somebody wants to see, which are made ready."""
 
 Hash = Annotated[str, Query(pattern=r"^[0-9a-f]{16,64}$", description="Content hash, or its first 16 digits or more.")]
 
@@ -49,7 +53,7 @@ async def frame_image(
     encoded = found.encoded
     if encoded is None:
         assert found.wanted is not None
-        encoded = await image_of(request, media, found.wanted, w)
+        encoded = await image_of(request, media, found.wanted, w, found.near)
     return Response(encoded.data, media_type=encoded.kind, headers=headers)
 
 
@@ -59,6 +63,7 @@ class _Known(NamedTuple):
     hash: str
     wanted: Wanted | None = None
     encoded: Encoded | None = None
+    near: tuple[Wanted, ...] = ()
 
 
 def _known(media: Media, data: ProjectData, stream: str, idx: int, h: str | None, w: Width) -> _Known:
@@ -74,15 +79,33 @@ def _known(media: Media, data: ProjectData, stream: str, idx: int, h: str | None
     if cached := media.cached(cache_name, w):
         return _Known(short, encoded=Encoded(cached, "image/jpeg"))
     columns = ("uri", "content_hash", "status", "error", "white_level")
-    rows = shown.frames.stored_rows(schemas.FRAMES, row, columns=columns).to_pylist()
-    if not rows:
+    around = shown.frames.rows_around(row, _NEAR, ("frame_idx", *columns)).to_pylist()
+    found = next((one for one in around if one["frame_idx"] == idx), None)
+    if found is None:
         raise MissingError(f"there is no {label}")
-    found = rows[0]
     if h is not None and not found["content_hash"].startswith(h):
         raise GoneError(f"{label} has other content now; load the page again")
     if found["status"] != "ok":
         raise UndecodableError(f"{label} has no image: {found['error'] or 'its bytes do not decode'}")
-    return _Known(short, Wanted(cache_name, found["uri"], found["content_hash"], found["white_level"], label))
+    wanted = Wanted(cache_name, found["uri"], found["content_hash"], found["white_level"], label)
+    if w == "full" or FrameName.parse(found["uri"]) is None:
+        return _Known(short, wanted)
+    # The decoder is where the next ones are; those before take it from their keyframe on.
+    after = [one for one in around if one["frame_idx"] > idx]
+    before = [one for one in around if one["frame_idx"] < idx]
+    place = cache_name.removeprefix(short)
+    near = (
+        Wanted(
+            f"{one['content_hash'][: len(short)]}{place}", one["uri"], one["content_hash"], one["white_level"], label
+        )
+        for one in sorted(after, key=_number) + sorted(before, key=_number)
+        if one["status"] == "ok"
+    )
+    return _Known(short, wanted, near=tuple(near))
+
+
+def _number(row: dict[str, Any]) -> int:
+    return int(row["frame_idx"])
 
 
 def _place(shown: Shown, stream: str) -> str:
@@ -94,9 +117,9 @@ def _place(shown: Shown, stream: str) -> str:
     return blake3(f"{shown.store.root}\0{stream}\0{key}".encode()).hexdigest()[:16]
 
 
-async def image_of(request: Request, media: Media, wanted: Wanted, w: Width) -> Encoded:
-    """Wait for an image, as long as the browser does."""
-    task = media.request(wanted, w)
+async def image_of(request: Request, media: Media, wanted: Wanted, w: Width, near: Sequence[Wanted] = ()) -> Encoded:
+    """Wait for an image, as long as the browser does; `near` are made ready afterwards."""
+    task = media.request(wanted, w, near)
     waiting = asyncio.wrap_future(task.result)
     # What nobody waits for any more may fail unheard.
     waiting.add_done_callback(lambda done: None if done.cancelled() else done.exception())

@@ -15,8 +15,9 @@ from pycocotools.coco import COCO
 from jobs.core.choices import ExportFormat
 from jobs.core.errors import RunFailedError, UserError
 from jobs.datasets import release
-from jobs.datasets.export import FORMATS, ExportRequest, export
+from jobs.datasets.export import ExportRequest, export
 from jobs.datasets.export_classes import ClassChoice
+from jobs.datasets.export_formats import FORMATS
 from jobs.engine.ray_engine import Engine
 from jobs.storage.paths import ObjectPath, place
 from jobs.storage.store import Store

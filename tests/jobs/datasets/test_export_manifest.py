@@ -12,7 +12,8 @@ import pytest
 
 from jobs.core.choices import ExportFormat
 from jobs.core.errors import UserError
-from jobs.datasets.export import FORMATS, ExportRequest, export
+from jobs.datasets.export import ExportRequest, export
+from jobs.datasets.export_formats import FORMATS
 from jobs.storage.paths import ObjectPath, place
 from jobs.storage.spare_files import spare_name
 from jobs.storage.workspace import Workspace

@@ -8,6 +8,7 @@ from typer.main import get_command
 from jobs.cli.program import program
 from jobs.dispatch.task_commands import CLASS_FILE, command_of
 from jobs.dispatch.task_options import ExportOptions, ReleaseOptions, SelectOptions, TaskOptions
+from jobs.training.options import TrainOptions
 
 
 def parsed(words: list[str]) -> dict[str, Any]:
@@ -70,6 +71,30 @@ def parsed(words: list[str]) -> dict[str, Any]:
                 "classes": "car,bus",
                 "renamed": ["truck=car", "van=car"],
                 "class_file": CLASS_FILE,
+            },
+        ),
+        (
+            TrainOptions(
+                release="v1",
+                model="torchvision:fasterrcnn-tiny",
+                name="yard",
+                epochs=7,
+                only_reviewed=True,
+                split={"train": 0.75, "val": 0.25},
+                split_by="group",
+                split_seed=3,
+                classes=("car", "bus"),
+            ),
+            {
+                "release": "v1",
+                "model": "torchvision:fasterrcnn-tiny",
+                "name": "yard",
+                "epochs": 7,
+                "only_reviewed": True,
+                "split": "train=0.75,val=0.25",
+                "split_by": "group",
+                "split_seed": 3,
+                "classes": "car,bus",
             },
         ),
     ],

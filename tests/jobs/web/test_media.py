@@ -63,3 +63,21 @@ def test_what_nobody_waits_for_is_not_made(tmp_path: Path, monkeypatch: pytest.M
     assert left.result.cancelled()
     assert gate.made == ["first", "kept"]
     media.close()
+
+
+def test_what_is_near_is_made_ready_until_something_else_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = _Gate(monkeypatch)
+    media = Media(tmp_path, workers=1)
+    near = [_wanted(name) for name in ("next", "second", "third")]
+    first = media.request(_wanted("first"), "320", near)
+    gate.opened.release(2)
+    assert first.result.result(30).data == b"first"
+    for _ in ("first", "next", "second"):
+        gate.begun.acquire()
+    other = media.request(_wanted("other"), "320")
+    gate.opened.release(10)
+    assert other.result.result(30).data == b"other"
+    media.close()
+    assert gate.made == ["first", "next", "second", "other"]

@@ -9,7 +9,7 @@ from annotated_types import Ge, Le
 
 from transforms.models.torch_runtime import Precision
 
-DetectorName = Literal["motion", "onnx", "d-fine", "yolo26", "owlv2", "sam3"]
+DetectorName = Literal["motion", "onnx", "d-fine", "torchvision", "yolo26", "owlv2", "sam3"]
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,12 @@ class AnnotateParams:
     """Which detector runs, on which frames, and which detections are kept.
 
     `detector`: `motion` boxes what moves in front of a fixed camera, without weights and classes; `onnx` runs an
-    exported detector with ONNX Runtime; `d-fine` runs D-FINE, DEIMv2 or RT-DETR with transformers; `yolo26` runs
-    weights of Ultralytics, whose code and weights are under AGPL-3.0; `owlv2` and `sam3` find what `annotate.prompts`
-    names, `sam3` with masks.
-    `weights`: a file or folder (also searched below `$WINNOW_WEIGHTS`), a name that `winnow models list` shows, or a
-    repository of the Hugging Face hub; none takes the first of the catalogue that runs with the detector.
+    exported detector with ONNX Runtime; `d-fine` runs D-FINE, DEIMv2, RT-DETR or RF-DETR with transformers;
+    `torchvision` runs detectors of torchvision that `winnow train` has trained; `yolo26` runs weights of Ultralytics,
+    whose code and weights are under AGPL-3.0; `owlv2` and `sam3` find what `annotate.prompts` names, `sam3` with masks.
+    `weights`: a file or folder (also searched below `$WINNOW_WEIGHTS`), a name that `winnow models list` shows, a
+    trained model as `models:NAME@ALIAS` or `models:NAME@VERSION`, which decides the detector too, or a repository of
+    the Hugging Face hub; none takes the first of the catalogue that runs with the detector.
     `prompts`: phrases that name what an open-vocabulary detector is to find; they become the categories.
     `layout`: input and output convention of an exported detector; `auto` detects it from its inputs and outputs.
     `size`: width and height of the input, for an exported detector in which they are dynamic, or for a YOLO; 0 for the

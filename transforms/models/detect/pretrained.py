@@ -1,4 +1,4 @@
-"""Closed-vocabulary detectors of the transformers library: D-FINE, DEIMv2, RT-DETR."""
+"""Closed-vocabulary detectors of the transformers library: D-FINE, DEIMv2, RT-DETR, RF-DETR."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ KINDS = {
     "deimv2": "Deimv2ForObjectDetection",
     "rt_detr": "RTDetrForObjectDetection",
     "rt_detr_v2": "RTDetrV2ForObjectDetection",
+    "rf_detr": "RfDetrForObjectDetection",
 }
 """The class for each model type that a folder's `config.json` may name."""
 

@@ -143,3 +143,12 @@ def test_only_members_see_a_project(server: Server, route: str) -> None:
     stranger = server.sign_in(f"stranger-{route[:3]}")
     assert server.get(route, nobody).status_code == 401
     assert server.get(route, stranger).status_code == 404
+
+
+def test_the_frames_that_a_timeline_of_a_clip_shows_decode_without_others(
+    server: Server, viewer: httpx.Headers
+) -> None:
+    few = server.get("timeline", viewer, stream="drive", bins=4).json()
+    assert few["at"] == [0, 10, 20, 30]
+    all_of_them = server.get("timeline", viewer, stream="drive", bins=40).json()
+    assert all_of_them["at"] == list(range(40))

@@ -8,7 +8,7 @@ export interface Place {
   query: URLSearchParams;
 }
 
-const ALONE = new Set(['enter', 'sign-in', 'invite', 'oidc', 'account', 'admin']);
+const ALONE = new Set(['enter', 'sign-in', 'invite', 'oidc', 'account', 'admin', 'reference']);
 
 /** What an address means. Pages of a project are at /p/PROJECT/PAGE/REST, the others at /PAGE/REST. */
 export function parse(path: string, search = ''): Place {

@@ -60,4 +60,9 @@ export const PAGES: readonly Page[] = [
     icon: 'M8 8a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM2.5 14.5c.6-3 2.8-4.5 5.5-4.5s4.9 1.5 5.5 4.5',
     load: () => import('../pages/Account.svelte'),
   },
+  {
+    name: 'reference', label: 'API', letter: 'i', ofProject: false, forAdmins: false,
+    icon: 'M5.5 3L2 8l3.5 5M10.5 3L14 8l-3.5 5M9 2.5l-2 11',
+    load: () => import('../pages/Reference.svelte'),
+  },
 ];

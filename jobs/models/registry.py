@@ -1,0 +1,193 @@
+"""The registry of trained models: versions by name, and aliases, of which each change is a row that stays."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import schemas
+from jobs.core.errors import JobStateError, UserError
+from jobs.core.naming import wrong_with
+from jobs.storage.data_files import write_part
+from jobs.storage.store import Change, Snapshot, Store
+
+CHAMPION = "champion"
+PREFIX = "models:"
+"""What a reference to a registered model begins with: `models:NAME@ALIAS`, or `models:NAME@VERSION`."""
+
+_REFERENCE = re.compile(r"(?:models:)?(?P<name>[^@:]+)@(?P<which>[^@:]+)")
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of a model: its row in `model_versions`, and the folder of its weights."""
+
+    name: str
+    version: int
+    model_id: str
+    detector: str
+    folder: Path
+    row: Mapping[str, Any]
+
+    @property
+    def reference(self) -> str:
+        """Return how it is referred to for good, as in `yard@3`."""
+        return f"{self.name}@{self.version}"
+
+
+def register(store: Store, row: Mapping[str, Any]) -> int:
+    """Add a version of a model, and return its number. A training is registered once, however often this is called.
+
+    `row` has the columns of `model_versions` but for `version` and `created_ns`.
+    """
+    number = 0
+
+    def change(snapshot: Snapshot) -> Change | None:
+        nonlocal number
+        there = snapshot.read(["name", "version", "job_id"]).to_pylist()
+        mine = [each["version"] for each in there if each["name"] == row["name"] and each["job_id"] == row["job_id"]]
+        if mine:
+            number = mine[0]
+            return None
+        number = max((each["version"] for each in there if each["name"] == row["name"]), default=0) + 1
+        made = {**row, "version": number, "created_ns": time.time_ns()}
+        return Change([write_part(store.root, schemas.MODEL_VERSIONS, _table(schemas.MODEL_VERSIONS, made))])
+
+    store.create_tables([schemas.MODEL_VERSIONS])
+    store.transact(schemas.MODEL_VERSIONS, change, str(row["job_id"]))
+    return number
+
+
+def versions(store: Store, name: str | None = None) -> list[dict[str, Any]]:
+    """Return the versions of a model, or of all, by name and number. Raises `UserError` for a name that has none."""
+    rows = sorted(store.read(schemas.MODEL_VERSIONS).to_pylist(), key=lambda row: (row["name"], row["version"]))
+    if name is None:
+        return rows
+    mine = [row for row in rows if row["name"] == name]
+    if not mine:
+        known = sorted({row["name"] for row in rows})
+        raise UserError(f"there is no model {name!r}; trained ones: {', '.join(known) or 'none yet'}")
+    return mine
+
+
+def find(store: Store, reference: str) -> ModelVersion:
+    """Return the version that `NAME@VERSION` or `NAME@ALIAS` refers to now, with or without `models:` before it.
+
+    Raises `UserError` for one that is not there.
+    """
+    found = _REFERENCE.fullmatch(reference)
+    if found is None:
+        raise UserError(f"{reference}: expected models:NAME@VERSION or models:NAME@ALIAS, as in models:yard@champion")
+    name, which = found["name"], found["which"]
+    mine = {row["version"]: row for row in versions(store, name)}
+    if which.isdecimal():
+        number = int(which)
+    else:
+        number = _current(store.read(schemas.ALIASES).to_pylist(), name, which)
+        if not number:
+            raise UserError(
+                f"{reference}: no version of {name} is {which} yet; `winnow models promote {name}@{max(mine)} --alias "
+                f"{which}` makes it so"
+            )
+    row = mine.get(number)
+    if row is None:
+        raise UserError(f"{reference}: {name} has the versions {', '.join(map(str, mine))}")
+    place = store.root.on_disk()
+    assert place is not None, store.root
+    return ModelVersion(name, number, row["model_id"], row["detector"], place / row["folder"], row)
+
+
+def set_alias(
+    store: Store,
+    name: str,
+    version: int,
+    alias: str,
+    *,
+    by: str,
+    reason: str | None = None,
+    expect: int | None = None,
+    is_forced: bool = False,
+) -> dict[str, Any]:
+    """Have an alias refer to a version from now on, and return the row of that change.
+
+    `expect`: the version that it refers to now, 0 for none; None for any. Raises `UserError` for a version
+    that is not there, and `JobStateError` where the alias refers to another one than expected: somebody was first.
+    """
+    if wrong := wrong_with("alias", alias):
+        raise UserError(wrong)
+    if alias.isdecimal():
+        raise UserError(f"alias {alias}: expected a word, since numbers are versions")
+    find(store, f"{name}@{version}")
+    made: dict[str, Any] = {}
+
+    def change(snapshot: Snapshot) -> Change:
+        rows = snapshot.read().to_pylist()
+        now = _current(rows, name, alias)
+        if expect is not None and expect != now:
+            raise JobStateError(
+                f"{name}@{alias} is version {now or 'none'} by now, expected {expect or 'none'}; look again, and "
+                "repeat with what it is"
+            )
+        if now == version:
+            raise JobStateError(f"{name}@{alias} is version {version} already")
+        number = 1 + max((r["number"] for r in rows if (r["name"], r["alias"]) == (name, alias)), default=0)
+        made.update(
+            name=name,
+            alias=alias,
+            number=number,
+            version=version,
+            previous=now or None,
+            by=by,
+            reason=reason,
+            is_forced=is_forced,
+            at_ns=time.time_ns(),
+        )
+        return Change([write_part(store.root, schemas.ALIASES, _table(schemas.ALIASES, made))])
+
+    store.create_tables([schemas.ALIASES])
+    store.transact(schemas.ALIASES, change, f"{name}@{alias}")
+    return made
+
+
+def roll_back(store: Store, name: str, alias: str, *, by: str, reason: str | None = None) -> dict[str, Any]:
+    """Have an alias refer to the version before the last change; that is a change, too.
+
+    Raises `UserError` where there was none before.
+    """
+    changes = history(store, name, alias)
+    if not changes or changes[-1]["previous"] is None:
+        raise UserError(f"{name}@{alias}: there is no version before that it could go back to")
+    last = changes[-1]
+    return set_alias(
+        store,
+        name,
+        last["previous"],
+        alias,
+        by=by,
+        reason=reason or "rollback",
+        expect=last["version"],
+        is_forced=False,
+    )
+
+
+def history(store: Store, name: str, alias: str | None = None) -> list[dict[str, Any]]:
+    """Return the changes of the aliases of a model, or of one of them, the oldest first."""
+    rows = [row for row in store.read(schemas.ALIASES).to_pylist() if row["name"] == name]
+    mine = [row for row in rows if alias is None or row["alias"] == alias]
+    return sorted(mine, key=lambda row: (row["at_ns"], row["number"]))
+
+
+def _current(rows: list[dict[str, Any]], name: str, alias: str) -> int:
+    """Return the version that an alias refers to by its row of the highest number; 0 for none."""
+    mine = [row for row in rows if (row["name"], row["alias"]) == (name, alias)]
+    return int(max(mine, key=lambda row: row["number"])["version"]) if mine else 0
+
+
+def _table(table: schemas.Table, row: Mapping[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist([dict(row)], table.arrow_schema)

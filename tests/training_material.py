@@ -1,0 +1,95 @@
+"""Material for trainings: generated images of two classes, as a stream with imported ground truth, and its release."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+import schemas
+from jobs.datasets import release
+from jobs.storage.store import Store
+from jobs.storage.workspace import Workspace
+from tests.helpers import go, said, winnow, write_pictures
+
+SIDE = 160
+CLASSES = ("disc", "square")
+
+Box = tuple[int, int, int, int]
+
+
+def picture(seed: int) -> tuple[npt.NDArray[np.uint8], list[tuple[str, Box]]]:
+    """Return an image of 160 x 160 pixels with one to three discs and squares apart, and their boxes (x, y, w, h)."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(60, 200, (5, 5, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    image = np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
+    objects: list[tuple[str, Box]] = []
+    cells = rng.permutation(4)[: rng.integers(1, 4)]
+    for cell in cells:
+        side = int(rng.integers(24, 56))
+        x = int(cell % 2) * 80 + int(rng.integers(2, 78 - side))
+        y = int(cell // 2) * 80 + int(rng.integers(2, 78 - side))
+        kind = CLASSES[int(rng.integers(2))]
+        # Discs are rather blue, squares rather red.
+        colour = [int(value) for value in rng.integers(0, 120, 3)]
+        colour[0 if kind == "disc" else 2] = int(rng.integers(160, 256))
+        if kind == "disc":
+            radius = side // 2
+            cv2.circle(image, (x + radius, y + radius), radius, colour, -1, cv2.LINE_AA)
+            objects.append((kind, (x, y, 2 * radius + 1, 2 * radius + 1)))
+        else:
+            cv2.rectangle(image, (x, y), (x + side - 1, y + side - 1), colour, -1)
+            objects.append((kind, (x, y, side, side)))
+    return image, objects
+
+
+def labelled_workspace(folder: Path, n: int = 60, name: str = "v1") -> Workspace:
+    """Return a workspace with a stream of `n` such images, their boxes as ground truth, and a release of it."""
+    pictures = [picture(seed) for seed in range(n)]
+    stream = write_pictures(folder / "shapes", [image for image, _ in pictures])
+    workspace = Workspace.at(folder / "ws")
+    go(workspace, stream)
+    labels = folder / "labels.json"
+    labels.write_text(json.dumps(coco(pictures)))
+    said(winnow("labels", "import", labels, "--format", "coco", "--name", "truth", "-w", workspace.root, "--json"))
+    release.create(Store(workspace.root), name)
+    return workspace
+
+
+def coco(pictures: list[tuple[npt.NDArray[np.uint8], list[tuple[str, Box]]]]) -> dict[str, Any]:
+    """Return the objects of images as a COCO document, whose files are named as `write_pictures` does."""
+    numbers = {name: at for at, name in enumerate(CLASSES, 1)}
+    annotations: list[dict[str, Any]] = []
+    for at, (_, objects) in enumerate(pictures, 1):
+        for kind, box in objects:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": at,
+                    "category_id": numbers[kind],
+                    "bbox": list(box),
+                    "area": box[2] * box[3],
+                    "iscrowd": 0,
+                }
+            )
+    images = [
+        {"id": at, "file_name": f"image_{at - 1}.png", "width": SIDE, "height": SIDE}
+        for at in range(1, len(pictures) + 1)
+    ]
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for name, number in numbers.items()],
+    }
+
+
+def epochs_of(workspace: Workspace, job_id: str, name: str = "AP50") -> list[tuple[int, float | None]]:
+    """Return a figure of each epoch of a training, in order."""
+    rows = Store(workspace.root).read(schemas.TRAIN_EPOCHS).to_pylist()
+    mine = [r for r in rows if (r["job_id"], r["name"], r["category"]) == (job_id, name, "")]
+    return sorted((row["epoch"], row["value"]) for row in mine)

@@ -1,0 +1,1 @@
+"""What a training does with images: their order, and how they are altered. Nothing here needs torch."""
