@@ -36,8 +36,14 @@ export class BrowserStore implements Store {
   async change(put: readonly Entry[], remove: readonly string[]): Promise<void> {
     const transaction = (await this.opened).transaction(EVENTS, 'readwrite', { durability: 'strict' });
     const store = transaction.objectStore(EVENTS);
-    for (const id of remove) store.delete(id);
-    for (const each of put) store.put(each);
+    try {
+      for (const id of remove) store.delete(id);
+      for (const each of put) store.put(each);
+    } catch (error) {
+      // What cannot be copied: the requests before it are taken back, too.
+      transaction.abort();
+      throw error;
+    }
     await new Promise<void>((resolve, reject) => {
       transaction.oncomplete = () => resolve();
       transaction.onabort = transaction.onerror = () => reject(transaction.error ?? new Error('the browser stores nothing'));
