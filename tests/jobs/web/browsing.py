@@ -19,7 +19,7 @@ from tests.reference import ROOT
 from tests.web_process import ServerProcess
 
 # A machine that does other work, too, may take long for a page.
-_PATIENCE_MS = 300_000
+PATIENCE_MS = 300_000
 CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 _MOST_SHOWN = 500
 _AXE = ROOT / "jobs/web/ui/node_modules/axe-core/axe.min.js"
@@ -30,7 +30,7 @@ OPTIONS = [
 # Missing fonts and sessions that are over are part of what is tested; what the policy refuses is not.
 _EXPECTED = "Failed to load resource"
 
-expect.set_options(timeout=_PATIENCE_MS)
+expect.set_options(timeout=PATIENCE_MS)
 
 needs_pages = [
     pytest.mark.process,
@@ -55,7 +55,7 @@ def chromium() -> Iterator[Browser]:
 def opened(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     """Open an address as somebody with a browser of their own; nothing that they see may go wrong in the console."""
     context: BrowserContext = browser.new_context(**options)
-    context.set_default_timeout(_PATIENCE_MS)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     wrong: list[str] = []
 

@@ -49,7 +49,10 @@ export interface Answer {
   gone: string[];
 }
 
-/** Where entries are until they are acknowledged. Each call is one transaction: all of it is stored, or nothing. */
+/**
+ * Where entries are until they are acknowledged. Each change is one transaction: all of it is stored, or nothing. Changes
+ * take effect in the order of their calls, which need not wait for each other. A change that resolved survives the browser.
+ */
 export interface Store {
   load(user: string): Promise<Entry[]>;
   change(put: readonly Entry[], remove: readonly string[]): Promise<void>;
@@ -76,14 +79,6 @@ const keyOf = (entry: Entry): string => frameKey(entry.project, entry.frame);
 /** Run a piece of work while no other tab does: tabs of a browser send from one store, one after another. */
 export type Alone = <T>(work: () => Promise<T>) => Promise<T>;
 
-/** A part of a transaction, and who waits for it. */
-interface Change {
-  put: readonly Entry[];
-  remove: readonly string[];
-  resolve: () => void;
-  reject: (error: unknown) => void;
-}
-
 export class Outbox {
   private entries: Entry[] = [];
   private readonly revisions = new Map<string, number>();
@@ -92,9 +87,8 @@ export class Outbox {
   private failed = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly listeners = new Set<Listener>();
-  /** Changes that wait until the one before is stored. */
-  private changes: Change[] = [];
-  private storing: Promise<void> = Promise.resolve();
+  /** Resolves when all changes so far are stored, or cannot be. */
+  private storing: Promise<unknown> = Promise.resolve();
   private lastOrder = 0;
   reach: Reach = 'reached';
 
@@ -239,40 +233,12 @@ export class Outbox {
 
   private readonly unstored = new Set<string>();
 
-  /**
-   * Changes are stored in the order in which they are made. What is made while the disk is busy is stored as one
-   * transaction once it is free, so that quick keys wait for the disk twice at most, however many they are.
-   */
+  /** Hand a change to the store at once: what is done next waits for no disk, and takes effect after it. */
   private change(put: readonly Entry[], remove: readonly string[]): Promise<void> {
     for (const each of put) this.unstored.add(each.event_id);
-    const stored = new Promise<void>((resolve, reject) => this.changes.push({ put, remove, resolve, reject }));
-    if (this.changes.length === 1) this.storing = this.storing.then(() => this.flush());
+    const stored = this.store.change(put, remove);
+    this.storing = Promise.allSettled([this.storing, stored]);
     return stored.finally(() => put.forEach((each) => this.unstored.delete(each.event_id)));
-  }
-
-  /** Store all changes that wait. Never rejects: each change says itself whether it was stored. */
-  private async flush(): Promise<void> {
-    const changes = this.changes;
-    this.changes = [];
-    try {
-      await this.storeAll(changes);
-      for (const each of changes) each.resolve();
-    } catch (error) {
-      const [only] = changes;
-      if (changes.length === 1) return only?.reject(error);
-      // One that cannot be stored takes no other with it.
-      for (const each of changes) await this.storeAll([each]).then(each.resolve, each.reject);
-    }
-  }
-
-  private storeAll(changes: readonly Change[]): Promise<void> {
-    const last = new Map<string, Entry | null>();
-    for (const { put, remove } of changes) {
-      for (const id of remove) last.set(id, null);
-      for (const each of put) last.set(each.event_id, each);
-    }
-    const gone = [...last].flatMap(([id, entry]) => (entry ? [] : [id]));
-    return this.store.change([...last.values()].filter((each) => each !== null), gone);
   }
 
   private async replace(pairs: readonly (readonly [Entry, Entry])[], removed: readonly Entry[]): Promise<void> {
