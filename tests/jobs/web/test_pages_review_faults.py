@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def test_a_browser_that_is_killed_while_it_saves_loses_no_more_than_the_gesture_
                 page.goto(f"{server.url}{WORK}?frame=1%40hall")
                 shown(page, 1, "hall")
                 # What the browsers before left is sent by this one.
-                wait_until(lambda most=kills: len(edits(client)) >= pressed - most)
+                wait_until(partial(has, client, pressed - kills))
                 saved(page)
                 if kills == KILLS:
                     break
@@ -116,6 +117,10 @@ def edits(client: httpx.Client) -> list[dict[str, Any]]:
     answer = client.get("history", params={"stream": "hall", "idx": 1})
     assert answer.status_code == 200, answer.text
     return [each for each in answer.json()["events"] if each["revision"] > 0]
+
+
+def has(client: httpx.Client, least: int) -> bool:
+    return len(edits(client)) >= least
 
 
 @pytest.fixture(scope="module")

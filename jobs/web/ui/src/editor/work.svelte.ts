@@ -359,7 +359,7 @@ export class Work {
     this.openTrack = next;
     if (keyframes.size < 2) return this.listener.onNotice('a track begins here: go to another frame and set its next keyframe');
     await this.outbox.settled();
-    const ordered = [...keyframes.values()].sort((one, other) => Number(one.idx) - Number(other.idx));
+    const ordered = [...keyframes.values()].sort((one, other) => (BigInt(one.idx) < BigInt(other.idx) ? -1 : 1));
     try {
       const answer = await this.api.tracks({
         event_id: uuid7(), stream: frame.stream_id, track_id: next.track, category: next.category,
@@ -408,7 +408,9 @@ const copies = (objects: readonly SceneObject[], frame: Size): Extract<Op, { op:
 
 /** The frames next to one in its stream, as the list of frames has them. */
 export async function neighbours(project: string, at: FrameName, around: number): Promise<(FrameName & { h: string | null; n_objects: number | null })[]> {
-  const condition = `frame_idx BETWEEN ${Number(at.frame_idx) - around} AND ${Number(at.frame_idx) + around}`;
+  // As text: a number of JavaScript has no room for all that a frame may have.
+  const idx = BigInt(at.frame_idx);
+  const condition = `frame_idx BETWEEN ${idx - BigInt(around)} AND ${idx + BigInt(around)}`;
   const page = await get<{ frames: (FrameName & { h: string | null; n_objects: number | null })[] }>(`${of(project)}frames`, {
     stream: at.stream_id, where: condition, start: 0, limit: 2 * around + 1,
   });
