@@ -61,6 +61,38 @@ def write_dfine(folder: Path, seed: int = 0) -> Path:
     return _written(folder, lambda: DFineForObjectDetection(config), RTDetrImageProcessor(size=_square(SIDE)), seed)
 
 
+def write_rfdetr(folder: Path, seed: int = 0) -> Path:
+    """Write an RF-DETR of 60,000 weights that sees images at 64x64."""
+    from transformers import RfDetrConfig, RfDetrForObjectDetection, RfDetrImageProcessor
+    from transformers.models.rf_detr.configuration_rf_detr import RfDetrDinov2Config
+
+    backbone = RfDetrDinov2Config(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        mlp_ratio=2,
+        patch_size=8,
+        image_size=SIDE,
+        num_windows=2,
+        window_block_indexes=[0],
+        out_features=["stage1", "stage2"],
+    )
+    config = RfDetrConfig(
+        backbone_config=backbone,
+        d_model=32,
+        decoder_ffn_dim=32,
+        decoder_layers=1,
+        decoder_self_attention_heads=2,
+        decoder_cross_attention_heads=2,
+        decoder_n_points=2,
+        c2f_num_blocks=1,
+        num_queries=20,
+        group_detr=2,
+        id2label=dict(enumerate(LABELS)),
+    )
+    return _written(folder, lambda: RfDetrForObjectDetection(config), RfDetrImageProcessor(size=_square(SIDE)), seed)
+
+
 def _square(side: int) -> dict[str, int]:
     return {"height": side, "width": side}
 

@@ -198,8 +198,11 @@ def _finished(store: Store, as_seen: bool = False) -> dict[str, dict[str, Any]]:
 
 
 def _done_ns(store: Store, job_id: str) -> int:
-    """Return when a job was done (ns since 1970), by its records; -1 if it was not."""
-    return max((record.at_ns for record in _records(store, job_id) if record.word == "done"), default=-1)
+    """Return when a run was done (ns since 1970), by its records; -1 if it was not, and for jobs that are no runs."""
+    records = _records(store, job_id)
+    if any(record.word == "submitted" and record.data.get("kind", "run") != "run" for record in records):
+        return -1
+    return max((record.at_ns for record in records if record.word == "done"), default=-1)
 
 
 def jobs(root: Place) -> Iterator[Finding]:

@@ -150,14 +150,18 @@ def _notes(file: ReviewFile, request: ImportRequest, problems: list[str]) -> lis
 def _decided(
     frames: Sequence[Returned], known: Sequence[Known], request: ImportRequest, problems: list[str]
 ) -> Iterator[tuple[_Frame, Decided]]:
+    unsigned: list[str] = []
     for frame, about in zip(frames, known, strict=True):
         reviewer = request.reviewer or frame.reviewer
         if not reviewer:
-            problems.append(f"{frame.place}: the file does not say who reviewed it; name the person with --reviewer")
+            unsigned.append(frame.place)
             continue
         decided = decide(about, frame, reviewer)
         problems += decided.problems
         yield _Frame(frame, about, reviewer), decided
+    if unsigned:
+        first = unsigned[0] if len(unsigned) == 1 else f"{len(unsigned):,} frames, the first of them {unsigned[0]}"
+        problems.append(f"{first}: the file does not say who reviewed them; name the person with --reviewer")
 
 
 def _not_in_browser(

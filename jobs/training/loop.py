@@ -279,7 +279,10 @@ class _Loop:
             seed=params.seed,
             logging_nan_inf_filter=False,
         )
-        return Trainer(model=self._network.module, args=arguments, callbacks=[Events()])
+        trainer = Trainer(model=self._network.module, args=arguments, callbacks=[Events()])
+        # It prints to the terminal.
+        trainer.remove_callback(transformers.PrinterCallback)
+        return trainer
 
     @property
     def _part(self) -> Path:
@@ -290,7 +293,7 @@ class _Loop:
         return {**self._network.batch(images, boxes, labels), _NAMES: names}
 
     def _stepped(self, loss: float, named: Sequence[str], module: Any) -> None:
-        if math.isfinite(loss):
+        if math.isfinite(loss) and _are_finite(module):
             self._bad = 0
             total, n = self._progress.losses
             self._progress.losses = (total + loss, n + 1)
@@ -345,6 +348,14 @@ class _Loop:
         for old in there[:-_KEPT]:
             shutil.rmtree(old)
         self._hooks.kept(self._progress)
+
+
+def _are_finite(module: Any) -> bool:
+    """Say whether all gradients of a network are numbers; one that is none would spoil all weights."""
+    import torch
+
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    return not gradients or bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
 
 
 def sync(folder: Path) -> None:

@@ -258,7 +258,7 @@ class View:
         """Add a relation after those that it reads, unless it is there, or unknown."""
         if name in found.data or name in found.views or name in above:
             return
-        statement = self._statement(name)
+        statement = self._statement(name, opens)
         if statement is None:
             if (rows := self._rows(name, opens)) is not None:
                 found.data[name] = rows
@@ -267,14 +267,14 @@ class View:
             self._add(found, word, opens, above | {name})
         found.views[name] = statement
 
-    def _statement(self, name: str) -> str | None:
+    def _statement(self, name: str, opens: bool) -> str | None:
         """Return the SELECT of the selected rows of a stored table, or None for a relation of any other kind."""
         if name == _DETECTED:
             return self._filter.statement(schemas.ANNOTATIONS)
         table, stage, is_all = _parts(name)
         if table is None or stage or name == annotations_view.NAME or is_all == table.has_stage_key:
             return None
-        if name == schemas.CURATION.name and self._is_overridden:
+        if name == schemas.CURATION.name and opens and self._is_overridden:
             return None
         return f"SELECT * FROM {table.name}" if is_all else self._filter.statement(table)
 

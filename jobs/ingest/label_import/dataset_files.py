@@ -101,7 +101,8 @@ class DatasetFiles:
     def image(self, name: str) -> bytes | None:
         """Return the image that a label file names: of this path, or the only one whose path ends so; None for none.
 
-        A name without a suffix is that of an image with any.
+        A name without a suffix is that of an image with any. Of several whose paths end so, it is the one in the folder
+        that has all others below it: what `cam/1.png` is there, and not in `site/cam` of the same folder.
         """
         if self.is_file:
             return self.sibling(name)
@@ -113,7 +114,12 @@ class DatasetFiles:
         scored = [(common_parts(composed(path), wanted), path) for path in named]
         most = max(scored, default=(0, ""))[0]
         best = [path for score, path in scored if score == most]
-        return self.content(best[0]) if len(best) == 1 else None
+        roots = {path: path.split("/")[:-most] for path in best}
+        if first := min(best, key=lambda path: len(roots[path]), default=None):
+            n = len(roots[first])
+            if all(root[:n] == roots[first] and (len(root) > n or path == first) for path, root in roots.items()):
+                return self.content(first)
+        return None
 
 
 def composed(name: str) -> str:

@@ -137,6 +137,9 @@ class _Index:
     def _of_candidates(self, name: str, candidates: Sequence[Row], data: Callable[[], bytes] | None) -> Matched:
         parts, best = _best(candidates, name)
         if len(best) > 1:
+            # Of `cam` and `site/cam`, exports name the first one's frames so.
+            best = [row for row in best if any(common_parts(p, name) > p.count("/") for p in row["paths"])] or best
+        if len(best) > 1:
             some = ", ".join(f"{row['stream_id']} {row['frame_idx']}" for row in best[:2])
             more = ", …" if len(best) > 2 else ""
             return Matched(

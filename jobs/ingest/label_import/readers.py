@@ -37,7 +37,9 @@ def read_dataset(kind: LabelFormat, files: DatasetFiles, predicted: bool) -> Rev
     """
     found = _READERS[kind](files, predicted)
     if not found.frames and not found.problems:
-        raise UserError(f"{files.place}: expected labels in format {kind}, found no image in it")
+        what = "; ".join([f"expected labels in format {kind}, found no image with any in it", *found.notes])
+        hint = "; --as suggestion reads predictions" if kind == "labelstudio" and not predicted else ""
+        raise UserError(f"{files.place}: {what}{hint}")
     return found
 
 

@@ -12,13 +12,16 @@ from jobs.datasets import release
 from jobs.diagnostics import table_checks
 from jobs.diagnostics.doctor import examine
 from jobs.diagnostics.finding import Finding
+from jobs.dispatch import tasks
+from jobs.dispatch.task_options import ReleaseOptions
 from jobs.records.job_log import JobLog
+from jobs.records.run_events import SilentListener
 from jobs.storage.delta_log import log_entry
 from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.helpers import go
+from tests.helpers import go, winnow
 
 
 def broken(findings: list[Finding]) -> list[Finding]:
@@ -120,6 +123,14 @@ def test_runs_that_the_tables_have_forgotten_are_known_by_their_jobs(
     (found,) = broken(examine(str(older_tables)))
     assert found.found.startswith("table runs does not know the end of ")
     assert "backup" in found.fix
+
+
+def test_jobs_that_are_no_runs_are_not_missed_among_them(older_tables: Path) -> None:
+    workspace = Workspace.at(older_tables)
+    job_id = tasks.submit(workspace, ReleaseOptions(name="by-a-job"))
+    tasks.run_here(workspace, job_id, SilentListener())
+    assert not broken(examine(str(older_tables)))
+    assert winnow("tables", "vacuum", "-w", older_tables).exit_code == 0
 
 
 def test_a_run_without_its_stages_is_not_read_as_empty(older_tables: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.core.errors import UserError
 from jobs.training.networks import Base, base_of, load_saved, network_of
-from tests.torch_models import colored, write_dfine
+from tests.torch_models import colored, write_dfine, write_rfdetr
 from tests.training_material import CLASSES, picture
 from transforms.models.detect.detections import Thresholds
 from transforms.models.detect.pretrained import PretrainedDetector, PretrainedSpec
@@ -22,12 +22,13 @@ pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 STEPS = 8
 
 
-@pytest.fixture(scope="module", params=["torchvision", "transformers"])
+@pytest.fixture(scope="module", params=["torchvision", "d-fine", "rf-detr"])
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Base:
-    """Return what to start from: an architecture of torchvision, and a small D-FINE."""
+    """Return what to start from: an architecture of torchvision, small models of transformers."""
     if request.param == "torchvision":
         return base_of("torchvision:fasterrcnn-tiny")
-    return base_of(str(write_dfine(tmp_path_factory.mktemp("weights") / "tiny")))
+    write = {"d-fine": write_dfine, "rf-detr": write_rfdetr}[request.param]
+    return base_of(str(write(tmp_path_factory.mktemp("weights") / "tiny")))
 
 
 def _batch() -> tuple[list[Any], list[Any], list[Any]]:

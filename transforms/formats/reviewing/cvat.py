@@ -205,7 +205,9 @@ class _Video:
         shapes: dict[int, list[ReviewedShape]] = {frame: [] for frame in self._frames}
         for at, track in enumerate(self._root.iterfind("track")):
             name = track.get("id", str(at))
+            n_problems, n_unsupported = len(self._file.problems), len(self._file.unsupported)
             try:
+                self._check_frames(track)
                 for frame, element in elements_by_frame(track, self._frames):
                     inner = f"{element.tag} at frame {frame}"
                     found = _read(self._file, element, self._size(frame), track.get("label"), f"track {name}", inner)
@@ -215,6 +217,8 @@ class _Video:
                 self._file.problems.append(f"track {name}: {error} is missing")
             except ValueError as error:
                 self._file.problems.append(f"track {name}: {error}")
+            _shorten(self._file.problems, n_problems)
+            _shorten(self._file.unsupported, n_unsupported)
         tags: dict[int, list[Any]] = {}
         for element in self._root.iterfind("tag"):
             try:
@@ -234,6 +238,21 @@ class _Video:
             for frame, found in shapes.items()
         ]
         return self._file
+
+    def _check_frames(self, track: ET.Element) -> None:
+        """Raise `ValueError` for a shape on a frame that there is not: its images are not those of this task."""
+        for each in track:
+            frame = int(each.attrib["frame"])
+            if each.get("outside") != "1" and not 0 <= frame < len(self._images):
+                raise ValueError(
+                    f"expected frames 0 to {len(self._images) - 1}, as {FRAMES} has them, found {each.tag} at {frame}"
+                )
+
+
+def _shorten(lines: list[str], start: int) -> None:
+    """Leave one line of those from `start` on, which are about frame after frame of one track."""
+    if (more := len(lines) - start - 1) > 0:
+        lines[start:] = [f"{lines[start]}; so it is on {more:,} more of its frames"]
 
 
 def _read(

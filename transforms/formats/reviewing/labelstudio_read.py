@@ -136,6 +136,7 @@ def read_labelstudio(
         if predicted and not task.annotations:
             annotations = [each for each in task.predictions or () if isinstance(each, _Annotation)]
         counts["cancelled"] += bool(task.annotations) and not annotations
+        counts["open"] += not task.annotations and not annotations
         if not annotations:
             continue
         by_person: dict[str | None, _Annotation] = {}
@@ -171,6 +172,8 @@ def read_labelstudio(
 
 def _notes(counts: Counter[str], reviewer: str | None, policy: Policy | None) -> list[str]:
     notes = []
+    if counts["open"]:
+        notes.append(f"{counts['open']:,} tasks were submitted by nobody, and are not taken for reviewed")
     if counts["cancelled"]:
         notes.append(f"{counts['cancelled']:,} tasks were skipped by their annotators, and are not taken for reviewed")
     if counts["reviewer"]:
@@ -231,7 +234,12 @@ def _tags(regions: Sequence[_Region]) -> list[str]:
     """Return what was chosen about the frame as a whole."""
     objects = {region.id for region in regions if region.type in _KINDS}
     chosen = [r.value or {} for r in regions if r.type == _CHOICES and r.id not in objects]
-    return [str(choice) for value in chosen for choice in value.get(_CHOICES, ())]
+    return [str(choice) for value in chosen for choice in _listed(value.get(_CHOICES))]
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return what was chosen: Label Studio writes a list, null for none, and older versions a single text."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _shape(region: _Region, place: str, attributes: dict[str, Any]) -> ReviewedShape:

@@ -122,7 +122,10 @@ def _shape_problems(shape: ReviewedShape, name: str | None, frame: Known) -> Ite
             yield "expected a mask that covers something, found an empty one"
         return
     left, top, width, height = shape.box
-    if not all(map(math.isfinite, shape.box)) or width <= 0 or height <= 0:
+    if not all(map(math.isfinite, shape.box)):
+        yield f"expected a box with finite numbers, found {left:g}, {top:g}, {width:g}x{height:g}"
+        return
+    if width <= 0 or height <= 0:
         yield f"expected a box with width and height above 0, found {width:g}x{height:g}"
         return
     where = f"the box {left:.0f}, {top:.0f}, {width:.0f}x{height:.0f}"

@@ -255,6 +255,36 @@ def test_a_name_that_several_cameras_have_is_asked_about(place: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("format_", ["coco", "datumaro", "voc", "yolo"])
+@pytest.mark.parametrize("has_images", [True, False])
+def test_a_stream_that_another_one_ends_as_gets_its_own_labels(
+    tmp_path: Path, engine: Engine, format_: str, has_images: bool
+) -> None:
+    for camera, seed in (("gate", 0), ("yard/gate", 1)):
+        (tmp_path / "data" / camera).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "data" / camera / "image_0.png"), noise(seed))
+    go(Workspace.at(tmp_path / "bare"), tmp_path / "data")
+    shutil.copytree(tmp_path / "bare", tmp_path / "tables")
+    file = coco(tmp_path, ("gate/image_0.png", "car", 10), ("yard/gate/image_0.png", "bus", 50))
+    brought(tmp_path, file)
+    sent = standing(tmp_path)
+    assert [row[:4] for row in sent] == [("gate", 0, "car", 10), ("yard/gate", 0, "bus", 50)]
+    words = ("export", "--all", "-f", format_, "-o", tmp_path / "out", "-w", tmp_path / "tables")
+    assert winnow(*words).exception is None
+    if not has_images:
+        for image in (tmp_path / "out").rglob("*.png"):
+            image.unlink()
+    shutil.rmtree(tmp_path / "tables")
+    shutil.move(tmp_path / "bare", tmp_path / "tables")
+    found = brought(tmp_path, tmp_path / "out", format_=format_)
+    assert found["matched"]["content" if has_images else "path"] == 2
+    assert [row[:3] for row in standing(tmp_path)] == [row[:3] for row in sent]
+    assert [row[3] for row in standing(tmp_path)] == pytest.approx([row[3] for row in sent], abs=1)
+    # The name alone is of both.
+    file = coco(tmp_path, ("image_0.png", "car", 10))
+    assert "could be any of 2 frames" in refused(tmp_path, file, name="other")[0]
+
+
 def test_all_problems_are_named_at_once(place: Path) -> None:
     file = coco(place, *GATE, ("yard/gate/image_9.png", "car", 10), ("yard/gate/image_3.png", "car", 150))
     text = json.loads(file.read_text())

@@ -195,12 +195,21 @@ def test_tracks_are_read_with_what_is_between_keyframes() -> None:
     boxes = [[(s.box[0], s.rotation) for s in frame.shapes if s.track == "4"] for frame in file.frames]
     assert boxes == [[], [(10, 350)], [(15, 0)], [(20, 10)], [], [(40, 0)]]
     assert [len([s for s in frame.shapes if s.track == "6"]) for frame in file.frames] == [0, 0, 0, 0, 1, 1]
-    assert len(file.unsupported) == 6
-    assert "track 5, points at frame 0" in file.unsupported[0]
+    (unsupported,) = file.unsupported
+    assert "track 5, points at frame 0" in unsupported
+    assert unsupported.endswith("; so it is on 5 more of its frames")
     with pytest.raises(ReviewFileError, match=r"frames\.json"):
         read_cvat(VIDEO.encode())
     with pytest.raises(ReviewFileError, match=r"expected frames 0 to 2, as frames\.json has them, found 0 to 5"):
         read_cvat(VIDEO.encode(), pictures[:3])
+
+
+@pytest.mark.parametrize(("frame", "outside", "is_refused"), [(6, 0, True), (-1, 0, True), (6, 1, False)])
+def test_a_track_on_frames_that_are_not_there_is_refused(frame: int, outside: int, is_refused: bool) -> None:
+    moved = VIDEO.replace('<box frame="5" keyframe="1" outside="0"', f'<box frame="{frame}" outside="{outside}"')
+    file = read_cvat(moved.encode(), [TaskImage(name=f"{n}.jpg", width=WIDTH, height=HEIGHT) for n in range(6)])
+    expected = f"track 4: expected frames 0 to 5, as frames.json has them, found box at {frame}"
+    assert file.problems == [expected] * is_refused
 
 
 @pytest.mark.parametrize("side", ["200000", "9" * 30])

@@ -170,6 +170,20 @@ def test_policies_combine_annotations_of_several_people() -> None:
     assert said.startswith("1 tasks were annotated by several people; the latest counts")
 
 
+def test_tasks_that_nobody_submitted_are_counted() -> None:
+    found = read_labelstudio(json.dumps([task(annotation(region())), task(number=8), task(number=9)]).encode())
+    assert len(found.frames) == 1
+    assert found.notes == ["2 tasks were submitted by nobody, and are not taken for reviewed"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "tags"), [(None, None), ([], None), ("night", ("night",)), (["a", "b"], ("a", "b"))]
+)
+def test_choices_are_a_list_or_one_or_none(chosen: Any, tags: tuple[str, ...] | None) -> None:
+    data = json.dumps([task(annotation(region(), region("choices", value={"choices": chosen}, name="zz")))]).encode()
+    assert read_labelstudio(data).frames[0].tags == tags
+
+
 def test_exports_of_label_studio_are_read() -> None:
     person = {"id": 10, "email": "ada@example.org", "first_name": "", "last_name": "", "username": "ada"}
     regions = [region(name=ID), region(meta={"text": ["hard to", "see"]}), region("choices", value={"choices": ["ok"]})]
