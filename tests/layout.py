@@ -48,6 +48,7 @@ _BY_SUBJECT = {
     "test_pages_runs",
     "test_pages_project",
     "test_pages_review",
+    "test_pages_review_faults",
     "test_pages_thresholds",
     "test_full_disk",
     "test_planted_secrets",
