@@ -13,7 +13,7 @@ import pyarrow as pa
 import schemas
 from jobs.core.choices import SplitBy
 from jobs.core.errors import UserError
-from jobs.datasets.given_splits import by_content
+from jobs.datasets.given_splits import by_content, groups_given_elsewhere
 from jobs.datasets.split_units import BY_TIME, BY_TRACK, Division, divisions, track_keys, unit_keys
 from jobs.views import final_objects
 from jobs.views.view import View
@@ -121,7 +121,8 @@ def divide(view: View, rows: pa.Table, request: SplitRequest, given: pl.DataFram
     frames = _with_block_splits(view, frames, everyone, request)
     frames = _with_keys(view, frames, by, request)
     frames = _assigned(frames, request)
-    others = _groups_given_elsewhere(view, frames, given, request)
+    others = groups_given_elsewhere(view, frames, given, list(request.fractions))
+    others = others.clear() if request.near_duplicates else others
     frames = _with_given(frames, given, others)
     frames = _without_duplicates(frames, others, request)
     frames, crossing = _apart(view, frames, request)
@@ -278,22 +279,6 @@ def _assigned(frames: pl.DataFrame, request: SplitRequest) -> pl.DataFrame:
     in_time = pl.col("split_by") == BY_TIME
     chosen = pl.when(in_time).then("by_block").otherwise("by_key")
     return frames.with_columns(by_key=pl.Series(by_key)).with_columns(split=chosen).drop("by_key", "by_block")
-
-
-def _groups_given_elsewhere(
-    view: View, frames: pl.DataFrame, given: pl.DataFrame, request: SplitRequest
-) -> pl.DataFrame:
-    """Return `group_id` and `split` of recorded frames that are not in this export, as when they are no longer kept.
-
-    Earlier releases have them, so that their duplicates belong on their side.
-    """
-    there = (
-        view.lazy("curated").filter(pl.col("status") == "ok").select(*_IMAGE_KEY, pl.col("group_id").cast(pl.String))
-    )
-    absent = there.drop_nulls("group_id").collect().join(frames, on=FRAME_KEY, how="anti")
-    named = given.filter(pl.col("split").is_in(list(request.fractions)))
-    found = absent.join(named, on=_IMAGE_KEY).select("group_id", "split")
-    return found.clear() if request.near_duplicates else found
 
 
 def _with_given(frames: pl.DataFrame, given: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
