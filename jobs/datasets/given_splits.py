@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -10,6 +11,7 @@ import schemas
 from jobs.core.errors import UserError
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Snapshot, Store
+from jobs.views.view import View
 
 _IMAGE_KEY = [*schemas.FRAME_KEY, "content_hash"]
 
@@ -52,3 +54,18 @@ def by_content(given: pl.DataFrame) -> pl.DataFrame:
     counted = given.drop_nulls("split").group_by("content_hash", "split").len()
     ordered = counted.sort("content_hash", "len", "split", descending=[False, True, False])
     return ordered.unique("content_hash", keep="first", maintain_order=True).select("content_hash", "split")
+
+
+def groups_given_elsewhere(
+    view: View, frames: pl.DataFrame, given: pl.DataFrame, splits: Sequence[str]
+) -> pl.DataFrame:
+    """Return `group_id` and `split` of frames recorded in `splits` that are not in an export, as when no longer kept.
+
+    Earlier releases have them, so that their duplicates belong on their side.
+    """
+    there = (
+        view.lazy("curated").filter(pl.col("status") == "ok").select(*_IMAGE_KEY, pl.col("group_id").cast(pl.String))
+    )
+    absent = there.drop_nulls("group_id").collect().join(frames, on=schemas.FRAME_KEY, how="anti")
+    named = given.filter(pl.col("split").is_in(list(splits)))
+    return absent.join(named, on=_IMAGE_KEY).select("group_id", "split")

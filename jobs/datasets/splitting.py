@@ -13,7 +13,7 @@ import pyarrow as pa
 import schemas
 from jobs.core.choices import SplitBy
 from jobs.core.errors import UserError
-from jobs.datasets.given_splits import by_content
+from jobs.datasets.given_splits import by_content, groups_given_elsewhere
 from jobs.datasets.split_units import BY_TIME, BY_TRACK, Division, divisions, track_keys, unit_keys
 from jobs.views import final_objects
 from jobs.views.view import View
@@ -121,8 +121,10 @@ def divide(view: View, rows: pa.Table, request: SplitRequest, given: pl.DataFram
     frames = _with_block_splits(view, frames, everyone, request)
     frames = _with_keys(view, frames, by, request)
     frames = _assigned(frames, request)
-    frames = _with_given(frames, given)
-    frames = _without_duplicates(frames, request)
+    others = groups_given_elsewhere(view, frames, given, list(request.fractions))
+    others = others.clear() if request.near_duplicates else others
+    frames = _with_given(frames, given, others)
+    frames = _without_duplicates(frames, others, request)
     frames, crossing = _apart(view, frames, request)
     found = frames.select(*_IMAGE_KEY, "group_id", "key", "split", "left_out", "release", "split_by")
     _refuse_empty(found, request)
@@ -279,23 +281,30 @@ def _assigned(frames: pl.DataFrame, request: SplitRequest) -> pl.DataFrame:
     return frames.with_columns(by_key=pl.Series(by_key)).with_columns(split=chosen).drop("by_key", "by_block")
 
 
-def _with_given(frames: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
-    """Put frames into the recorded splits of themselves, of their content, or of their unit."""
+def _with_given(frames: pl.DataFrame, given: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """Put frames into the recorded splits of themselves, of their content, or of their unit.
+
+    A unit that is not divided by time is also where frames of its groups are that are not in this export.
+    """
     exact = given.rename({"split": "given_split"})
     found = frames.join(exact, on=_IMAGE_KEY, how="left", maintain_order="left")
     same = by_content(given).rename({"split": "of_content"})
     found = found.join(same, on="content_hash", how="left", maintain_order="left")
     found = found.with_columns(given_split=pl.coalesce("given_split", "of_content"))
-    counted = found.drop_nulls("given_split").group_by("key", "given_split").len()
-    ordered = counted.sort("key", "len", "given_split", descending=[False, True, False])
-    of_unit = ordered.unique("key", keep="first", maintain_order=True).select("key", of_unit="given_split")
+    of_group = others.group_by("group_id", of_group="split").len().sort("group_id", "len", "of_group")
+    of_group = of_group.unique("group_id", keep="last", maintain_order=True).drop("len")
+    found = found.join(of_group, on="group_id", how="left", maintain_order="left")
+    said = pl.coalesce("given_split", pl.when(~_APART).then("of_group"))
+    counted = found.with_columns(said=said).drop_nulls("said").group_by("key", "said").len()
+    ordered = counted.sort("key", "len", "said", descending=[False, True, False])
+    of_unit = ordered.unique("key", keep="first", maintain_order=True).select("key", of_unit="said")
     found = found.join(of_unit, on="key", how="left", maintain_order="left")
     chosen = pl.when(pl.col("left_out").is_null()).then(pl.coalesce("given_split", "of_unit", "split"))
     is_given = pl.col("given_split").is_not_null() & pl.col("left_out").is_null()
-    return found.with_columns(split=chosen, given=is_given).drop("given_split", "of_content", "of_unit")
+    return found.with_columns(split=chosen, given=is_given).drop("given_split", "of_content", "of_unit", "of_group")
 
 
-def _without_duplicates(frames: pl.DataFrame, request: SplitRequest) -> pl.DataFrame:
+def _without_duplicates(frames: pl.DataFrame, others: pl.DataFrame, request: SplitRequest) -> pl.DataFrame:
     """Leave out frames of streams divided by time or track whose duplicates, or whose content, are in another split.
 
     Joining such units instead would leave one unit alone of many a fixed camera. A group is where it was given, else
@@ -303,8 +312,11 @@ def _without_duplicates(frames: pl.DataFrame, request: SplitRequest) -> pl.DataF
     """
     rank = pl.when("given").then(0).when(~_APART).then(1).otherwise(2).alias("rank")
     for link in ("content_hash",) if request.near_duplicates else ("content_hash", "group_id"):
-        there = frames.drop_nulls([link, "split"]).group_by(link, "split")
-        parts = there.agg(rank.min(), weight=pl.len() / pl.col("split").first().replace_strict(request.fractions))
+        there = frames.drop_nulls([link, "split"]).select(link, "split", rank)
+        if link in others.columns:
+            there = pl.concat([there, others.with_columns(rank=pl.lit(0, there.schema["rank"]))], how="vertical")
+        weight = pl.len() / pl.col("split").first().replace_strict(request.fractions)
+        parts = there.group_by(link, "split").agg(pl.col("rank").min(), weight=weight)
         ordered = parts.sort(link, "rank", "weight", "split", descending=[False, False, True, False])
         places = ordered.unique(link, keep="first", maintain_order=True).select(link, place="split")
         frames = frames.join(places, on=link, how="left", maintain_order="left")

@@ -192,6 +192,32 @@ def test_lengths_that_do_not_fit_are_refused(
         exported(fixed, tmp_path / "out", **options)
 
 
+def test_duplicates_of_frames_that_only_an_earlier_release_had_are_on_their_side(
+    tmp_path: Path, engine: Engine
+) -> None:
+    half = 80
+    scenes = [noise(number % half) for number in range(2 * half)]
+    for number in range(half, 2 * half):
+        scenes[number] = np.clip(scenes[number].astype(np.int16) + 1, 0, 255).astype(np.uint8)
+    workspace = Workspace.at(tmp_path / "tables")
+    stages = "stages=[quality, fingerprints, motion, scenes, duplicates, curation]"
+    ignored = "curation.ignore=[near_duplicate, idle, exact_duplicate]"
+    go(workspace, write_pictures(tmp_path / "cam", scenes), settings=(stages, ignored))
+    release.create(Store(workspace.root), "v1")
+    options: dict[str, Any] = {
+        "release": "v1",
+        "split": {"train": 0.5, "val": 0.5},
+        "block": Length(8),
+        "guard": Length(1),
+    }
+    _, first = exported(workspace, tmp_path / "first", where=f"frame_idx < {half}", **options)
+    _, second = exported(workspace, tmp_path / "second", where=f"frame_idx >= {half}", **options)
+    sides = dict(first.select("group_id", "split").iter_rows())
+    both = [(sides[group], split) for group, split in second.select("group_id", "split").iter_rows() if group in sides]
+    assert len(both) > half // 8
+    assert all(one == other for one, other in both)
+
+
 def test_a_release_gives_splits_for_good(tmp_path: Path, engine: Engine) -> None:
     cam = write_pictures(tmp_path / "cam", gate(120))
     workspace = Workspace.at(tmp_path / "tables")
