@@ -138,7 +138,7 @@ def assert_exports_are_the_same(here: Workspace, place: str, bucket: str, tmp_pa
         assert sorted(s3.keys(out)) == names
         for name in (n for n in names if n.startswith("images/")):
             assert object_store.get(f"{out}/{name}").data == (local / name).read_bytes()
-    assert winnow("export", "-w", place, "--format", "jsonl", "--out", out).exception is None
+    assert winnow("export", "-w", place, "--format", "jsonl", "--out", out, "--overwrite").exception is None
     assert sorted(s3.keys(out)) == ["frames_default.jsonl", "manifest.json"]
     (problem,) = problems(winnow("export", "-w", place, "--format", "coco", "--out", f"{bucket}/sets"))
     assert problem.startswith(f"{bucket}/sets holds other things than an export, night/")

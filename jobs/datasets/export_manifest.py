@@ -35,7 +35,9 @@ def foreign(out: Place) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         return MANIFEST
     listed = set(_lines(out / IMAGE_LIST)) if IMAGE_LIST in own & found else set()
-    return min(found - own - listed, default=None)
+    # Ultralytics keeps what it has read of a folder of labels next to it, and computes it again where it differs.
+    caches = {name for name in found if name.startswith("labels/") and name.endswith(".cache")}
+    return min(found - own - listed - caches, default=None)
 
 
 def edited(out: Place) -> list[str]:

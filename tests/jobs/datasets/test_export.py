@@ -239,6 +239,17 @@ def test_an_export_is_refused_where_foreign_files_are_in_its_folder(
         export(exported[0], request)
 
 
+def test_what_ultralytics_keeps_next_to_labels_is_replaced_with_them(
+    exported: tuple[Workspace, Path], tmp_path: Path
+) -> None:
+    request = ExportRequest("yolo", place(tmp_path / "out"), everything=True)
+    export(exported[0], request)
+    cache = tmp_path / "out/labels/default/s.cache"
+    cache.write_bytes(b"what was read")
+    export(exported[0], request)
+    assert not cache.exists()
+
+
 def test_the_current_folder_can_be_filled(
     exported: tuple[Workspace, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
