@@ -182,7 +182,8 @@ JOURNAL = Table(
             "event",
             pa.string(),
             "`run_started`, `stage_started`, `block_done`, `objects_seen`, `frames_set_aside`, `committed`, "
-            "`stage_done`, `release_made`, `run_done`, `run_paused`, `run_cancelled` or `run_failed`.",
+            "`train_step`, `train_epoch`, `stage_done`, `release_made`, `run_done`, `run_paused`, `run_cancelled` or "
+            "`run_failed`.",
         ),
         Column("stage", pa.string(), "The stage, or the table of a commit; null for a whole run.", nullable=True),
         Column("stream_id", pa.string(), "Stream of a block's first frame.", nullable=True),

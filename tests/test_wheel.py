@@ -101,7 +101,7 @@ def test_the_wheel_has_the_pages_as_browsers_ask_for_them(wheel: Path) -> None:
     for name, data in pages.items():
         if name.endswith(".js"):
             assert gzip.decompress(pages[f"{name}.gz"]) == data
-            assert re.fullmatch(r"assets/[\w.]+-[\w-]{8}\.js", name), "what never changes has its hash in its name"
+            assert re.fullmatch(r"assets/[\w.-]+-[\w-]{8}\.js", name), "what never changes has its hash in its name"
         assert not name.endswith((".map", ".ts", ".svelte"))
         assert str(ROOT).encode() not in data
     script = b"".join(data for name, data in pages.items() if name.endswith((".js", ".css", ".html")))
