@@ -95,6 +95,8 @@ def test_a_browser_that_is_killed_while_it_saves_loses_no_more_than_the_gesture_
                     break
                 page.keyboard.press("j")
                 for n in range(5 + kills):
+                    # All but the gesture in hand are stored.
+                    expect(page.locator("[data-waiting]")).to_have_attribute("data-storing", "0")
                     page.keyboard.press("Alt+ArrowLeft" if n % 2 else "Alt+ArrowUp")
                     pressed += 1
                 kill(process)

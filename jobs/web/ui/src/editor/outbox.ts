@@ -121,6 +121,11 @@ export class Outbox {
     return this.entries.filter((each) => !each.stopped && (frame === undefined || keyOf(each) === frame));
   }
 
+  /** How many events are not stored yet: a browser that is killed now loses these. */
+  beingStored(): number {
+    return this.unstored.size;
+  }
+
   stopped(): Entry[] {
     return this.entries.filter((each) => each.stopped);
   }
@@ -238,7 +243,10 @@ export class Outbox {
     for (const each of put) this.unstored.add(each.event_id);
     const stored = this.store.change(put, remove);
     this.storing = Promise.allSettled([this.storing, stored]);
-    return stored.finally(() => put.forEach((each) => this.unstored.delete(each.event_id)));
+    return stored.finally(() => {
+      for (const each of put) this.unstored.delete(each.event_id);
+      this.changed();
+    });
   }
 
   private async replace(pairs: readonly (readonly [Entry, Entry])[], removed: readonly Entry[]): Promise<void> {

@@ -41,6 +41,7 @@ export class Work {
   /** Counts changes of objects and of the selection. */
   changes = $state(0);
   waiting = $state(0);
+  beingStored = $state(0);
   stopped = $state.raw<Entry[]>([]);
   reach = $state<Outbox['reach']>('reached');
   /** No frame is left in the queue. */
@@ -386,6 +387,7 @@ export class Work {
 
   private sayOutbox(): void {
     this.waiting = this.outbox.waiting().length;
+    this.beingStored = this.outbox.beingStored();
     this.stopped = this.outbox.stopped();
     this.reach = this.outbox.reach;
   }
