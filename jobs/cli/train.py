@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.options import DryRunOption, JsonOption, WorkspaceOption
-from jobs.core.choices import Augment, SplitBy
+from jobs.core.choices import SplitBy
+from transforms.training.preset import Preset
 
 if TYPE_CHECKING:
     from jobs.storage.workspace import Workspace
@@ -46,7 +47,7 @@ def train(
         int | None, typer.Option("--batch", min=1, help="Images at a time.", show_default="8; with --data 16")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random numbers.")] = 0,
-    augment: Annotated[Augment, typer.Option("--augment", help="How far images are altered.")] = "standard",
+    augment: Annotated[Preset, typer.Option("--augment", help="How far images are altered.")] = "standard",
     learning_rate: Annotated[
         float | None,
         typer.Option("--learning-rate", min=0, help="Highest learning rate.", show_default="what suits the model"),

@@ -31,9 +31,6 @@ SplitBy = Literal["auto", "time", "track", "scene", "stream", "group"]
 MediaMode = Literal["copy", "link", "none"]
 """Whether an export copies its images, links to them, or leaves them where they are."""
 
-Augment = Literal["none", "minimal", "standard", "strong"]
-"""How far a training alters its images; what each does is in `transforms.training.augmentation`."""
-
 ReviewFormat = Literal["labelstudio", "cvat", "coco"]
 """The annotation tool that reads and writes a file of reviews."""
 

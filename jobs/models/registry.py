@@ -17,7 +17,6 @@ from jobs.core.naming import wrong_with
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Snapshot, Store
 
-CHAMPION = "champion"
 PREFIX = "models:"
 """What a reference to a registered model begins with: `models:NAME@ALIAS`, or `models:NAME@VERSION`."""
 

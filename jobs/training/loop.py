@@ -22,8 +22,9 @@ from jobs.core.errors import RunFailedError
 from jobs.storage import spare_files
 from jobs.training.networks import Network
 from jobs.training.training_data import LabelledImage
-from transforms.training.augmentation import PRESETS, Preset, augmented
+from transforms.training.augmentation import PRESETS, augmented
 from transforms.training.hashed_random import epoch_order, generator_for
+from transforms.training.preset import Preset
 
 _CHECKPOINTS = "checkpoints"
 _PART = "part"

@@ -140,18 +140,6 @@ def network_of(base: Base, classes: Sequence[str], size: int) -> Network:
     return _Transformer(base, classes, size)
 
 
-def load_saved(base: Base, folder: Path, size: int) -> Network:
-    """Return a network as `Network.save` wrote it."""
-    saved = Base(base.named, base.kind, base.architecture, folder, True, "", base.licence)
-    names = _names_in(folder)
-    return network_of(saved, names, size)
-
-
-def _names_in(folder: Path) -> tuple[str, ...]:
-    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))["id2label"]
-    return tuple(said[number] for number in sorted(said, key=int))
-
-
 def _device() -> str:
     import torch
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.core.choices import Augment, SplitBy
+from jobs.core.choices import SplitBy
 from jobs.core.errors import UserError
 from jobs.core.naming import wrong_with
+from transforms.training.preset import Preset
 
 TRAIN, VAL, TEST = "train", "val", "test"
 """The splits of a training: what it learns from, what chooses the best epoch, and what it never sees."""
@@ -39,7 +40,7 @@ class TrainOptions(BaseModel):
     size: Annotated[int, Field(ge=32, le=4096)] = 640
     batch: Annotated[int, Field(ge=1, le=4096)] = 8
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    augment: Augment = "standard"
+    augment: Preset = "standard"
     learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     patience: Annotated[int, Field(ge=1, le=10_000)] | None = None
     minutes: Annotated[float, Field(gt=0)] | None = None

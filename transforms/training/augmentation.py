@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from transforms.frames.image import Color
+from transforms.training.preset import Preset
 
-Preset = Literal["none", "minimal", "standard", "strong"]
 Boxes = npt.NDArray[np.float32]
 
 _GREY = 114

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jobs.core.errors import UserError
-from jobs.training.networks import Base, base_of, load_saved, network_of
+from jobs.training.networks import Base, base_of, network_of
 from tests.torch_models import colored, write_dfine, write_rfdetr
 from tests.training_material import CLASSES, picture
 from transforms.models.detect.detections import Thresholds
@@ -59,7 +59,7 @@ def test_the_loss_falls_and_what_is_saved_is_what_was_trained(base: Base, tmp_pa
     network.save(tmp_path)
     frames = [picture(seed)[0] for seed in range(3)]
     mine = network.find(frames)
-    again = load_saved(base, tmp_path, 96).find(frames)
+    again = network_of(base_of(str(tmp_path)), CLASSES, 96).find(frames)
     for one, other in zip(mine, again, strict=True):
         np.testing.assert_array_equal(one.boxes, other.boxes)
     run_by = TorchvisionDetector if base.kind == "torchvision" else PretrainedDetector

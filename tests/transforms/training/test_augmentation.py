@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.training.augmentation import PRESETS, Preset, Strength, augmented
+from transforms.training.augmentation import PRESETS, Strength, augmented
 from transforms.training.hashed_random import generator_for
+from transforms.training.preset import Preset
 
 _BOXES = np.array([[10, 20, 30, 60]], np.float32)
 
