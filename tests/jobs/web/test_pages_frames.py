@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -194,7 +194,6 @@ def test_the_frame_under_the_cursor_of_a_timeline_is_shown(server: ServerProcess
     with opened(browser, entrance(server)) as page:
         page.wait_for_url("**/overview")
         slider = page.get_by_role("slider", name="Position in cam")
-        slider.scroll_into_view_if_needed()
         slider.hover()
         expect(page.get_by_role("img", name=re.compile(r"^Frame \d+ of cam$"))).to_be_visible()
         slider.focus()
@@ -202,6 +201,22 @@ def test_the_frame_under_the_cursor_of_a_timeline_is_shown(server: ServerProcess
         page.keyboard.press("Enter")
         page.wait_for_url("**/frames?*frame=126%40cam*")
         expect(page.get_by_role("complementary", name="Frame 126 of cam")).to_be_visible()
+
+
+def test_a_cursor_that_is_there_before_the_timeline_is_counts(server: ServerProcess, browser: Browser) -> None:
+    asked: list[Route] = []
+    with opened(browser, entrance(server)) as page:
+        page.wait_for_url("**/overview")
+        slider = page.get_by_role("slider", name="Position in cam")
+        slider.wait_for()
+        page.route("**/timeline?*", asked.append)
+        with page.expect_request("**/timeline?*"):
+            page.reload()
+        slider.hover()
+        expect(slider).to_have_attribute("aria-valuetext", "no position chosen")
+        for each in asked:
+            each.continue_()
+        expect(page.get_by_role("img", name=re.compile(r"^Frame \d+ of cam$"))).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
