@@ -45,7 +45,18 @@ class StreamFiles:
             "gaps": [],
             **dict.fromkeys(("n_missing", "n_ignored", "n_repeated", "n_bad"), 0),
             **dict.fromkeys(
-                ("sampling", "source_id", "error", "naming", "naming_now", "part", "frame_id", "camera_info")
+                (
+                    "sampling",
+                    "source_id",
+                    "error",
+                    "naming",
+                    "naming_now",
+                    "part",
+                    "timezone",
+                    "n_unclear_times",
+                    "frame_id",
+                    "camera_info",
+                )
             ),
             "sizes": [],
         }
