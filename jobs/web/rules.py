@@ -43,6 +43,8 @@ RULES: dict[str, RouteRule] = {
     "sign_out": RouteRule("person"),
     "me": RouteRule("person", "read", is_narrowed=True),
     "change_me": RouteRule("person"),
+    "get_keymap": RouteRule("person"),
+    "put_keymap": RouteRule("person"),
     "list_sessions": RouteRule("person"),
     "end_session": RouteRule("person"),
     "list_identities": RouteRule("person"),

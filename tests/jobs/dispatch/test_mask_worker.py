@@ -65,9 +65,10 @@ def test_a_mask_is_that_of_the_library_and_can_be_stored_as_an_object(server: Se
     size = (frame["height"], frame["width"])
     mine = coded.decode({"size": list(size), "counts": found["rle"].encode()})
     image = f"/api/v1/projects/{server.project}/media/frame"
-    query = {"stream": STREAM, "idx": 1, "w": "full"}
+    query: dict[str, str | int] = {"stream": STREAM, "idx": 1, "w": "full"}
     data = server.client.get(image, params=query, headers=person.headers).content
     color = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert color is not None
     model, processor = Sam2Model.from_pretrained(weights).eval(), Sam2Processor.from_pretrained(weights)
     given = processor(
         images=Image.fromarray(color[:, :, ::-1]),

@@ -1,6 +1,6 @@
 // Requests to the routes of review.
 
-import { get, imageOf, of, patch, post, remove, type Query } from '../lib/api';
+import { get, imageOf, of, patch, post, put, remove, type Query } from '../lib/api';
 import type { FrameName, FrameNumber } from '../lib/types';
 import type { Answer, Entry } from './outbox';
 import type { FrameState, Op, ReviewFrame } from './wire';
@@ -153,6 +153,10 @@ export class ReviewApi {
     post(`${this.root}masks`, { stream: frame.stream_id, idx: frame.frame_idx, h: frame.h, ...given });
   image = (frame: FrameName & { h: string }, w: 320 | 640 | 1280 | 'full'): string => imageOf(this.project, frame, w);
 }
+
+/** The keys that somebody changed, as the server has them; null where it has none. */
+export const storedKeys = async (): Promise<unknown> => (await get<{ keys: unknown }>('me/keymap')).keys;
+export const storeKeys = (keys: Readonly<Record<string, readonly string[]>>): Promise<unknown> => put('me/keymap', { keys });
 
 const DECISIONS = new Set(['approve', 'return', 'reopen']);
 
