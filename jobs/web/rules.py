@@ -32,6 +32,7 @@ RULES: dict[str, RouteRule] = {
     "health": RouteRule("nobody", "read"),
     "ready": RouteRule("nobody", "read"),
     "openapi": RouteRule("nobody", "read"),
+    "local_metrics": RouteRule("nobody"),
     "sign_in": RouteRule("nobody"),
     "enter": RouteRule("nobody"),
     "sign_in_ways": RouteRule("nobody"),

@@ -311,6 +311,10 @@ export interface Job {
   asked: string | null;
   error: string | null;
   inputs: string[];
+  /** `run`, or what else it makes: `select`, `release`, `export`, … */
+  kind: string;
+  /** What a job that is no run has made. */
+  result: object | null;
 }
 
 export interface JobStage {
@@ -341,6 +345,7 @@ export interface JobDetail extends Job {
   replay: Descent | null;
   stages: JobStage[];
   seen: SeenFrame[];
+  frames: number | null;
   config: Record<string, unknown>;
 }
 
