@@ -48,6 +48,7 @@ from jobs.web.routes import (
 )
 from jobs.web.seen_frames import SeenFrames
 from jobs.web.settings import Settings
+from jobs.web.text_search import TextEncoders
 from jobs.web.watcher import Watcher
 
 _ROUTES = (
@@ -102,6 +103,7 @@ def create_app(
         sweeper.cancel()
         await asyncio.to_thread(app.state.reviews.close)
         app.state.media.close()
+        app.state.text_encoders.close()
         app.state.hashing.close()
 
     app = new_app(settings, database, lock, is_stopping, lifespan, counted)
@@ -113,6 +115,7 @@ def create_app(
     app.state.overviews = Overviews()
     app.state.journals = Journals()
     app.state.seen = SeenFrames()
+    app.state.text_encoders = TextEncoders()
     add_routes(app, _ROUTES, port)
     return app
 

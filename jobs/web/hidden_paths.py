@@ -16,7 +16,7 @@ def within_projects(lines: Iterable[str], places: Mapping[str, str]) -> list[str
         for path, name in sorted(places.items(), key=lambda each: -len(each[0])):
             # What only begins like a folder is another one; what ends with a slash is all that is below it.
             ends = "" if path.endswith("/") else r"(?![\w.-])"
-            line = re.sub(re.escape(path) + ends, lambda _, name=name: name, line)  # noqa: PLW2901 - one after another
+            line = re.sub(re.escape(path) + ends, name.replace("\\", r"\\"), line)  # noqa: PLW2901 - one after another
         found.append(line)
     return found
 

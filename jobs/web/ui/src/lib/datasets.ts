@@ -2,7 +2,7 @@
 
 import type { FrameNumber, Job } from './types';
 
-export type TaskKind = 'select' | 'release' | 'export';
+export type TaskKind = 'select' | 'release' | 'export' | 'map';
 export const TASK_KINDS: readonly TaskKind[] = ['select', 'release', 'export'];
 
 export interface TaskResult {

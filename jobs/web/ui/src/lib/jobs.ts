@@ -51,6 +51,7 @@ export function made(job: Pick<Job, 'job_id' | 'kind' | 'result'>): Made | null 
   if (job.kind === 'export') return { page: 'datasets', rest: `exports/${job.job_id}`, label: 'Open the export', text: `An export${frames}.` };
   if (job.kind === 'release' && name) return { page: 'datasets', rest: `releases/${name}`, label: 'Open the release', text: `Release ${name}.` };
   if (job.kind === 'select' && name) return { page: 'datasets', rest: 'selections', label: 'Open the selections', text: `Selection ${name}${frames}.` };
+  if (job.kind === 'map') return { page: 'map', rest: '', label: 'Open the map', text: `A map${frames}.` };
   return null;
 }
 
