@@ -2,7 +2,7 @@
 
 That of moto looks for the key, and then writes it, in one thread per request: two writers could both be the first. It
 also takes most of its time to find out which service a request is for, and to write listings as XML: both are shorter
-here, since there is one service, and a listing has few kinds of values.
+here, since nearly all requests are for one, and a listing has few kinds of values.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from moto.s3.responses import S3Response
 from werkzeug.serving import run_simple
 
 _CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH")
-_OWN_PATHS = "/moto-api/"
+_SIGNED = "/s3/aws4_request"
 _LISTINGS = frozenset({"ListObjects", "ListObjectsV2"})
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
-class OneService:
-    """A WSGI application that hands what is for the server itself to moto's own dispatcher, and all else to S3."""
+class FirstS3:
+    """A WSGI application that hands what is signed for S3 to it at once, and all else to moto's own dispatcher."""
 
     def __init__(self) -> None:
         self._any = DomainDispatcherApplication(create_backend_app)
@@ -32,8 +32,8 @@ class OneService:
 
     def __call__(self, environment: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request."""
-        is_own = environment.get("PATH_INFO", "").startswith(_OWN_PATHS)
-        return (self._any if is_own else self._s3)(environment, start_response)
+        is_for_s3 = _SIGNED in environment.get("HTTP_AUTHORIZATION", "")
+        return (self._s3 if is_for_s3 else self._any)(environment, start_response)
 
 
 class OneConditionAtATime:
@@ -80,5 +80,5 @@ def as_xml(values: Mapping[str, Any]) -> str:
 
 if __name__ == "__main__":
     write_listings()
-    served = OneConditionAtATime(OneService())
+    served = OneConditionAtATime(FirstS3())
     run_simple("127.0.0.1", int(sys.argv[1]), served, threaded=True, request_handler=MotoRequestHandler)
