@@ -37,7 +37,7 @@ class IdleWorkers:
             if there == here:
                 del self._idle[at]
                 if worker.process.poll() is None:
-                    # A test that would start a process has to say so, whatever ran before it.
+                    # A test that would start a process has to say so, also where a process is left of another.
                     _check([sys.executable])
                     return worker
                 return self.take()

@@ -78,7 +78,7 @@ def connect(limits: Limits | None = None) -> Iterator[duckdb.DuckDBPyConnection]
 
 @contextmanager
 def _interrupted_after(seconds: float, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt what runs on a connection after some seconds, and whatever begins afterwards, until the end.
+    """Interrupt what runs on a connection after some seconds, and what begins afterwards, until the end.
 
     An interrupt ends what runs at that moment alone. Between two statements it ends nothing: where the machine is busy
     and the time was over before the query began, the query would run without any limit.
