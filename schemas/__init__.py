@@ -14,6 +14,19 @@ from schemas.annotations import (
     TEXTS,
     TRACKS,
 )
+from schemas.brands import (
+    APPEARANCES,
+    BRANDS,
+    CROPS,
+    EDGES,
+    EXPOSURE,
+    FIELDS,
+    MENTIONS,
+    READ,
+    READINGS,
+    RECTIFIED,
+    REGIONS,
+)
 from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
@@ -47,6 +60,17 @@ ALL: tuple[Table, ...] = (
     OCR,
     CAPTIONS,
     CATEGORIES,
+    FIELDS,
+    EDGES,
+    REGIONS,
+    CROPS,
+    RECTIFIED,
+    READINGS,
+    READ,
+    MENTIONS,
+    APPEARANCES,
+    EXPOSURE,
+    BRANDS,
     ROUTING,
     ESCALATED,
     ESCALATIONS,
@@ -69,6 +93,9 @@ ALL: tuple[Table, ...] = (
     TRAIN_EPOCHS,
     TRAIN_SAMPLES,
 )
+ROWS_OF_FRAMES: dict[str, Table] = {**OBJECTS_OF, RECTIFIED.name: CROPS, READ.name: READINGS}
+"""The table with a frame's rows that belongs to each table of processed frames."""
+
 BY_NAME: dict[str, Table] = {table.name: table for table in ALL}
 
 
@@ -82,15 +109,21 @@ __all__ = [
     "ALL",
     "ANNOTATED",
     "ANNOTATIONS",
+    "APPEARANCES",
+    "BRANDS",
     "BY_NAME",
     "CAPTIONS",
     "CATEGORIES",
     "COLUMNS_BY_PEOPLE",
+    "CROPS",
     "CURATION",
     "DUPLICATES",
+    "EDGES",
     "EMBEDDINGS",
     "ESCALATED",
     "ESCALATIONS",
+    "EXPOSURE",
+    "FIELDS",
     "FINGERPRINTS",
     "FRAMES",
     "FRAME_KEY",
@@ -101,6 +134,7 @@ __all__ = [
     "LISTING",
     "MASKS",
     "MEDIA",
+    "MENTIONS",
     "MODELS",
     "MODEL_VERSIONS",
     "MOTION",
@@ -113,10 +147,15 @@ __all__ = [
     "PROPAGATIONS",
     "QUALITY",
     "QUARANTINE",
+    "READ",
+    "READINGS",
+    "RECTIFIED",
+    "REGIONS",
     "RELEASES",
     "REVIEWS",
     "REVIEW_EVENTS",
     "ROUTING",
+    "ROWS_OF_FRAMES",
     "RUNS",
     "SCENES",
     "SCOPES",

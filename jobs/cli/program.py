@@ -32,6 +32,7 @@ _GROUPS = (
     "release",
     "review",
     "overrides",
+    "brands",
     "labels",
     "evaluate",
     "profiles",
