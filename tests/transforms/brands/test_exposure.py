@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def regions_of(n: int, track: int = 0) -> pl.DataFrame:
     )
 
 
-def mentions_for(brands: list[str | None], **more: Any) -> pl.DataFrame:
+def mentions_for(brands: Sequence[str | None], **more: Any) -> pl.DataFrame:
     """Return rows of `mentions`, one per frame; None is a reading that names no brand."""
     rows = [
         {
