@@ -28,6 +28,7 @@ from schemas.brands import (
     REGIONS,
 )
 from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
+from schemas.evaluations import COMPARISONS, EVALUATION_FIGURES, EVALUATION_FRAMES, EVALUATIONS, TEST_USES
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
@@ -92,6 +93,11 @@ ALL: tuple[Table, ...] = (
     ALIASES,
     TRAIN_EPOCHS,
     TRAIN_SAMPLES,
+    EVALUATIONS,
+    EVALUATION_FIGURES,
+    EVALUATION_FRAMES,
+    COMPARISONS,
+    TEST_USES,
 )
 ROWS_OF_FRAMES: dict[str, Table] = {**OBJECTS_OF, RECTIFIED.name: CROPS, READ.name: READINGS}
 """The table with a frame's rows that belongs to each table of processed frames."""
@@ -115,6 +121,7 @@ __all__ = [
     "CAPTIONS",
     "CATEGORIES",
     "COLUMNS_BY_PEOPLE",
+    "COMPARISONS",
     "CROPS",
     "CURATION",
     "DUPLICATES",
@@ -122,6 +129,9 @@ __all__ = [
     "EMBEDDINGS",
     "ESCALATED",
     "ESCALATIONS",
+    "EVALUATIONS",
+    "EVALUATION_FIGURES",
+    "EVALUATION_FRAMES",
     "EXPOSURE",
     "FIELDS",
     "FINGERPRINTS",
@@ -164,6 +174,7 @@ __all__ = [
     "SPLITS",
     "STAGE_RUNS",
     "STREAMS",
+    "TEST_USES",
     "TEXTS",
     "TRACKS",
     "TRAIN_EPOCHS",
