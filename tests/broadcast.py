@@ -258,7 +258,10 @@ class Broadcast:
             paste(image, owner, face, matrix, corners)
             quad = cv2.perspectiveTransform(inside[None].astype(np.float64), matrix)[0]
             seen.append(Seen(name, kind, float(np.linalg.norm(quad[[3, 2]] - quad[[0, 1]], axis=1).mean()), 0.0, quad))
-            cv2.fillConvexPoly(owner, np.round(quad).astype(np.int32), len(seen))
+            # What slides out of its sign is not visible there.
+            _, inside_sign = cv2.intersectConvexConvex(quad.astype(np.float32), corners.astype(np.float32))
+            if inside_sign is not None and len(inside_sign):
+                cv2.fillConvexPoly(owner, np.round(inside_sign).astype(np.int32), len(seen))
             whole.append(abs(cv2.contourArea(quad.astype(np.float32))))
 
         if shot.signs:

@@ -20,6 +20,7 @@ import schemas
 from transforms.brands.crops import CORNERS, SKETCH, sides
 from transforms.brands.playing_field import CELLS, unpacked
 from transforms.brands.text_lines import FloatArray
+from transforms.core.boxes import box_iou
 from transforms.core.table_stage import TableInput, TableOutput
 
 _STILL = 0.004
@@ -106,6 +107,9 @@ def follow_lines(looks: Looks, params: RegionParams) -> npt.NDArray[np.int64]:
             shift = middles[here][:, None] - middles[before][None]
             width = float(looks.size[begin, 0])
             moved = _motion(shift, like, params, width)
+            # Of a line that slides, or is covered in part, the look changes but not the place.
+            common = _common(looks.quads[here], looks.quads[before] + moved)
+            like = np.where((common >= 0.5) & (like > -1), np.maximum(like, params.alike + 0.2 * common), like)
             off = np.minimum(np.linalg.norm(shift - moved, axis=2), np.linalg.norm(shift, axis=2) * 1.5)
             like = np.where(off <= params.reach * width, like - off / width, -1)
             for one, other in _pairs(like, params.alike):
@@ -117,6 +121,12 @@ def follow_lines(looks: Looks, params: RegionParams) -> npt.NDArray[np.int64]:
                 number += 1
             live.append(int(at))
     return tracks
+
+
+def _common(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Return the intersection over union of the upright boxes around quadrilaterals, shape (N, M)."""
+    edges = [np.concatenate([quads.min(axis=1), np.ptp(quads, axis=1)], axis=1) for quads in (one, other)]
+    return box_iou(edges[0].astype(np.float64), edges[1].astype(np.float64)).astype(np.float32)
 
 
 def _motion(

@@ -151,7 +151,7 @@ def _chains(blobs: _Blobs, params: EdgeParams) -> list[npt.NDArray[np.int64]]:
         ratio = h[near] / h[at]
         gap = x[near] - x[at] - w[at]
         higher = np.maximum(h[near], h[at])
-        fits = (ratio > 0.5) & (ratio < 2.0) & (gap > -0.3 * higher) & (gap < 0.95 * higher)
+        fits = (ratio > 0.5) & (ratio < 2.0) & (gap > -0.3 * higher) & (gap < 0.8 * higher)
         fits &= np.abs(middle[near] - middle[at]) < 0.4 * higher
         clear = params.evenness * np.maximum(contrast[near], contrast[at])
         fits &= (np.abs(luma[near] - luma[at]) < clear) & (np.abs(around[near] - around[at]) < clear)
@@ -231,7 +231,7 @@ def _best(quads: list[FloatArray], scores: list[float], most: int) -> Lines:
     low, high = corners.min(axis=1), corners.max(axis=1)
     area = np.prod(high - low, axis=1)
     # The spaces between letters look like letters too, but lower ones in a shorter line.
-    weight = np.array(scores) * area**0.25
+    weight = np.array(scores) * area**0.1
     kept: list[int] = []
     for at in np.argsort(-weight, kind="stable").tolist():
         if kept:
