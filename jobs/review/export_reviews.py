@@ -30,6 +30,7 @@ from jobs.views import final_objects, snapshot_spec
 from jobs.views.statement import check_condition
 from jobs.views.view import View
 from schemas import FRAME_KEY
+from transforms.formats.exports.losses import losses
 from transforms.formats.exports.objects import Objects
 from transforms.formats.reviewing.coco import review_coco_files
 from transforms.formats.reviewing.cvat import cvat_files
@@ -95,7 +96,7 @@ def export_queue(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
         bring(rows.append_column("expected", rows["content_hash"]), request.media, temporary)
         for name, data in FORMATS[request.format](rows, objects, request.root).items():
             (temporary / name).write_bytes(data)
-        manifest |= {"objects": objects.rows.num_rows, "where": request.where, "source": chosen.manifest()}
+        manifest |= losses(request.format, rows, objects) | {"where": request.where, "source": chosen.manifest()}
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         if out.exists():
             out.rmdir()

@@ -47,7 +47,7 @@ def read_yolo(images: Mapping[str, tuple[str, bytes | None]], names: Sequence[st
     no objects. A line is the number of a class, and a box (centre, width, height) or the corners of a polygon, each
     with a score at the end or without one.
     """
-    file = ReviewFile()
+    file = ReviewFile(classes=list(names))
     for name, (place, data) in images.items():
         shapes = []
         for number, line in enumerate((data or b"").decode("utf-8-sig", "replace").splitlines(), 1):
