@@ -102,8 +102,8 @@ def _commands() -> Callable[..., object]:
     return cache(typer.main.get_command)
 
 
-_OF_PYTHON = ("invalid literal", "could not convert", "Expecting value")
-"""What Python says of a text that is no number, or no JSON, which says neither what was expected nor where."""
+_OF_PYTHON = ("invalid literal", "could not convert")
+"""What Python says of a text that is no number, which says neither what was expected nor where."""
 
 
 def assert_sound(*words: object) -> None:
