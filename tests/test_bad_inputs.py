@@ -102,7 +102,7 @@ def _commands() -> Callable[..., object]:
     return cache(typer.main.get_command)
 
 
-_OF_PYTHON = ("invalid literal", "could not convert")
+_OF_PYTHON = ("invalid literal for", "could not convert")
 """What Python says of a text that is no number, which says neither what was expected nor where."""
 
 
