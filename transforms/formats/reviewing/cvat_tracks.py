@@ -37,7 +37,8 @@ def _between(one: ET.Element, other: ET.Element, share: float) -> ET.Element:
     found.extend(one)
     if one.tag == other.tag == "box":
         for name in _EDGES:
-            found.set(name, repr(_mixed(*(finite(each.get(name), name) for each in (one, other)), share)))
+            first, last = (finite(each.get(name), name) for each in (one, other))
+            found.set(name, repr(_mixed(first, last, share)))
         turn, next_turn = (finite(each.get("rotation", "0"), "rotation") for each in (one, other))
         found.set("rotation", repr((turn + ((next_turn - turn + 180) % 360 - 180) * share) % 360))
     elif one.tag == other.tag == "polygon":
