@@ -15,6 +15,7 @@ from schemas.annotations import (
     TRACKS,
 )
 from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
+from schemas.evaluations import COMPARISONS, EVALUATION_FIGURES, EVALUATION_FRAMES, EVALUATIONS, TEST_USES
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
@@ -68,6 +69,11 @@ ALL: tuple[Table, ...] = (
     ALIASES,
     TRAIN_EPOCHS,
     TRAIN_SAMPLES,
+    EVALUATIONS,
+    EVALUATION_FIGURES,
+    EVALUATION_FRAMES,
+    COMPARISONS,
+    TEST_USES,
 )
 BY_NAME: dict[str, Table] = {table.name: table for table in ALL}
 
@@ -86,11 +92,15 @@ __all__ = [
     "CAPTIONS",
     "CATEGORIES",
     "COLUMNS_BY_PEOPLE",
+    "COMPARISONS",
     "CURATION",
     "DUPLICATES",
     "EMBEDDINGS",
     "ESCALATED",
     "ESCALATIONS",
+    "EVALUATIONS",
+    "EVALUATION_FIGURES",
+    "EVALUATION_FRAMES",
     "FINGERPRINTS",
     "FRAMES",
     "FRAME_KEY",
@@ -125,6 +135,7 @@ __all__ = [
     "SPLITS",
     "STAGE_RUNS",
     "STREAMS",
+    "TEST_USES",
     "TEXTS",
     "TRACKS",
     "TRAIN_EPOCHS",

@@ -136,7 +136,7 @@ SELECTIONS = Table(
         FRAME_IDX,
         Column("content_hash", pa.string(), "Content hash (BLAKE3) of the chosen frame."),
         Column("rank", pa.int64(), "Position in the order of choice, from 0.", low=0),
-        Column("strategy", pa.string(), "`uniform`, `stratified`, `diverse` or `coverage`."),
+        Column("strategy", pa.string(), "`uniform`, `stratified`, `diverse` or `coverage`; `worst` by an evaluation."),
         Column("stratum", pa.string(), "The stratum of the frame, empty if there is one only."),
         Column("reason", pa.string(), "Why it was chosen."),
         Column(

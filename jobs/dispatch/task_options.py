@@ -1,4 +1,4 @@
-"""Jobs of the queue that are no runs: selections, releases and exports, with their options as a server receives them.
+"""Jobs of the queue that are no runs, as selections or trainings are, with their options as a server receives them.
 
 `model_dump(mode="json")` gives plain values, which the records of a job keep: the names of the fields are a format.
 """
@@ -17,11 +17,12 @@ from jobs.datasets.export import ExportRequest
 from jobs.datasets.export_classes import ClassChoice
 from jobs.datasets.frame_sampling import SelectRequest
 from jobs.datasets.splitting import length_of
+from jobs.evaluation.options import EvaluateOptions
 from jobs.storage.paths import Place
 from jobs.training.options import TrainOptions
 from transforms.curate.strategy import Strategy
 
-TaskKind = Literal["select", "release", "export", "train"]
+TaskKind = Literal["select", "release", "export", "train", "evaluate"]
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Sql = Annotated[str, Field(max_length=10_000)]
@@ -125,13 +126,14 @@ class ExportOptions(_Options):
         )
 
 
-TaskOptions = SelectOptions | ReleaseOptions | ExportOptions | TrainOptions
+TaskOptions = SelectOptions | ReleaseOptions | ExportOptions | TrainOptions | EvaluateOptions
 
-OPTIONS: Mapping[TaskKind, type[SelectOptions | ReleaseOptions | ExportOptions | TrainOptions]] = {
+OPTIONS: Mapping[TaskKind, type[TaskOptions]] = {
     "select": SelectOptions,
     "release": ReleaseOptions,
     "export": ExportOptions,
     "train": TrainOptions,
+    "evaluate": EvaluateOptions,
 }
 
 
@@ -160,6 +162,8 @@ def check(options: TaskOptions, place: Place) -> None:
             raise UserError(wrong)
     elif isinstance(options, TrainOptions):
         options.check()
+    elif isinstance(options, EvaluateOptions):
+        options.measured()
     elif isinstance(options, SelectOptions):
         if wrong := wrong_with("selection", options.name):
             raise UserError(wrong)

@@ -112,6 +112,7 @@ def set_alias(
     reason: str | None = None,
     expect: int | None = None,
     is_forced: bool = False,
+    evaluation_id: str | None = None,
 ) -> dict[str, Any]:
     """Have an alias refer to a version from now on, and return the row of that change.
 
@@ -146,12 +147,18 @@ def set_alias(
             reason=reason,
             is_forced=is_forced,
             at_ns=time.time_ns(),
+            evaluation_id=evaluation_id,
         )
         return Change([write_part(store.root, schemas.ALIASES, _table(schemas.ALIASES, made))])
 
     store.create_tables([schemas.ALIASES])
     store.transact(schemas.ALIASES, change, f"{name}@{alias}")
     return made
+
+
+def current(store: Store, name: str, alias: str) -> int:
+    """Return the version that an alias of a model refers to now; 0 for none."""
+    return _current(store.read(schemas.ALIASES).to_pylist(), name, alias)
 
 
 def roll_back(store: Store, name: str, alias: str, *, by: str, reason: str | None = None) -> dict[str, Any]:
