@@ -87,7 +87,7 @@ def photos(data: Path) -> Measured:
             objects.append((10 * number, kind, float(score), left, top, width, height, None))
         truth = [each for each in document["annotations"] if each["image_id"] == image["id"]]
         errors.append(n_errors(found.boxes, kinds, [(each["bbox"], classes[each["category_id"]]) for each in truth]))
-    return measured(range(0, 10 * len(errors), 10), objects, errors)  # type: ignore[arg-type]
+    return measured(range(0, 10 * len(errors), 10), objects, errors)
 
 
 def n_errors(boxes: npt.NDArray[np.float32], kinds: list[str], truth: list[tuple[list[float], str]]) -> int:
