@@ -27,6 +27,7 @@ from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import final_objects, snapshot_spec
+from jobs.views.overridden_verdicts import BY_HAND
 from jobs.views.statement import check_condition
 from jobs.views.view import View
 from schemas import FRAME_KEY
@@ -128,7 +129,9 @@ def _rows(view: View, request: QueueRequest) -> tuple[pa.Table, dict[str, Any]]:
             "there is no review queue; run with the stage route (winnow run with --add-stage route), or say which "
             "frames with --where"
         )
-    test = f"({request.where})" if request.where else "route = 'person'"
+    # Routes do not depend on overrides; whoever has dropped a frame by hand need not be asked about it.
+    queue = f"route = 'person' AND NOT coalesce(list_contains(reasons, '{BY_HAND}'), false)"
+    test = f"({request.where})" if request.where else queue
     columns = ", ".join(("stream_id", "frame_idx", "content_hash", "width", "height", "uri", *COLUMNS))
     rows = pl.DataFrame(view.sql(f"SELECT {columns} FROM curated WHERE status = 'ok' AND {test}"))
     rows, near = _chosen(rows, view, request)
