@@ -129,7 +129,7 @@ def _rows(view: View, request: QueueRequest) -> tuple[pa.Table, dict[str, Any]]:
             "there is no review queue; run with the stage route (winnow run with --add-stage route), or say which "
             "frames with --where"
         )
-    # Routes do not depend on overrides; whoever has dropped a frame by hand need not be asked about it.
+    # Routes do not depend on overrides, but nobody needs to be asked about a frame that was dropped by hand.
     queue = f"route = 'person' AND NOT coalesce(list_contains(reasons, '{BY_HAND}'), false)"
     test = f"({request.where})" if request.where else queue
     columns = ", ".join(("stream_id", "frame_idx", "content_hash", "width", "height", "uri", *COLUMNS))
