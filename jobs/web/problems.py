@@ -22,7 +22,7 @@ from jobs.accounts.errors import (
     UnknownAccountError,
     UnreachableError,
 )
-from jobs.core.errors import BrokenTableError, JobStateError, UnknownJobError, UserError, one_line
+from jobs.core.errors import BrokenTableError, JobStateError, NotPromotedError, UnknownJobError, UserError, one_line
 from jobs.core.os_errors import as_problem, damage_in
 from jobs.editing.errors import (
     ChangedImageError,
@@ -75,6 +75,7 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (AccountConflictError, 409),
     (JobStateError, 409),
     (StateConflictError, 409),
+    (NotPromotedError, 409),
     (EditConflictError, 409),
     (GoneError, 410),
     (ChangedImageError, 410),
