@@ -20,12 +20,14 @@ from jobs.ingest.clips import NO_FRAMES, list_clip
 from jobs.ingest.folder_listing import list_folder
 from jobs.ingest.folders import Tree
 from jobs.ingest.object_tree import tree_of
+from jobs.ingest.recordings import list_recording
 from jobs.ingest.relocation import is_gone, moved_from
 from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage.data_files import Part, write_part
 from jobs.storage.paths import Place, place
 from jobs.storage.store import Change, Drop, Snapshot, Store
 from jobs.storage.stream_batches import WINDOW
+from transforms.frames.local_time import LocalZone, TimeZoneError
 from transforms.frames.name_pattern import EXTENSIONS, FrameNameError, NamePattern
 from transforms.frames.numbering import IngestParams, spans
 
@@ -59,7 +61,7 @@ def catalogue(
     """
     problems: list[str] = []
     streams: dict[str, StreamFiles] = {}
-    _check_name(params)
+    _check_params(params)
     known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
     seen = store.open(schemas.LISTING)
     for stream_id, folder, tree in _folders(inputs, params, overrides, known, problems):
@@ -75,7 +77,9 @@ def catalogue(
                     "an id of its own: --stream-id, once per --input"
                 )
             continue
-        if folders.is_clip(folder) and not tree.is_folder(folder):
+        if folders.is_recording(folder) and not tree.is_folder(folder):
+            found = list_recording(stream_id, folder, params, {} if overrides.reread else known, seen)
+        elif folders.is_clip(folder) and not tree.is_folder(folder):
             before = None if overrides.reread else known.get(stream_id)
             found = [list_clip(stream_id, folder, params, before, seen)]
         else:
@@ -91,12 +95,16 @@ def catalogue(
     return [streams[name] for name in sorted(streams)]
 
 
-def _check_name(params: IngestParams) -> None:
-    """Raise `UserError` if the pattern of names is wrong."""
+def _check_params(params: IngestParams) -> None:
+    """Raise `UserError` if the pattern of names or the time zone is wrong."""
     try:
         _ = params.name is not None and NamePattern.parse(params.name)
     except FrameNameError as error:
         raise UserError(f"ingest.name={error}") from error
+    try:
+        _ = params.timezone is not None and LocalZone.named(params.timezone)
+    except TimeZoneError as error:
+        raise UserError(f"ingest.timezone={error}") from error
 
 
 def _add(found: Sequence[StreamFiles], streams: dict[str, StreamFiles], problems: list[str]) -> None:
@@ -240,7 +248,7 @@ def _named(places: Iterator[Place], root: Place, tree: Tree, bound: Mapping[str,
     """
     # All are on disk, or all in a bucket.
     paths: list[PurePath] = [path.relative_to(root) for path in places]
-    is_clip = [folders.is_clip(path) and not tree.is_folder(root / path.as_posix()) for path in paths]
+    is_clip = [folders.is_stream_file(path) and not tree.is_folder(root / path.as_posix()) for path in paths]
     short = [path.with_suffix("") if clip else path for path, clip in zip(paths, is_clip, strict=True)]
     taken = Counter(short)
     found = {}
