@@ -32,7 +32,7 @@ from schemas.evaluations import COMPARISONS, EVALUATION_FIGURES, EVALUATION_FRAM
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
-from schemas.models import ALIASES, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
+from schemas.models import ALIASES, MODEL_EXPORTS, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
 from schemas.ops import (
     HEADS,
     JOURNAL,
@@ -102,6 +102,7 @@ ALL: tuple[Table, ...] = (
     RELEASES,
     MODELS,
     MODEL_VERSIONS,
+    MODEL_EXPORTS,
     ALIASES,
     TRAIN_EPOCHS,
     TRAIN_SAMPLES,
@@ -158,6 +159,7 @@ __all__ = [
     "MEDIA",
     "MENTIONS",
     "MODELS",
+    "MODEL_EXPORTS",
     "MODEL_VERSIONS",
     "MOTION",
     "OBJECTS_OF",
