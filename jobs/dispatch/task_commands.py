@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from jobs.dispatch.task_options import ExportOptions, ReleaseOptions, SelectOptions, TaskOptions
+from jobs.core.errors import UserError
+from jobs.dispatch.task_options import ExportOptions, FollowOptions, ReleaseOptions, SelectOptions, TaskOptions
 from jobs.training.options import TrainOptions
 
 EXPORT_FOLDER = "dataset"
@@ -17,7 +18,7 @@ _EXPORT_SWITCHES = {"everything": "--all"}
 
 
 def command_of(options: TaskOptions, workspace: str) -> list[str]:
-    """Return the words of the command; options that have their defaults are left out."""
+    """Return the words of the command; options that have their defaults are left out. Raises `UserError` for none."""
     defaults = type(options).model_fields
     given = {
         name: value
@@ -31,6 +32,8 @@ def command_of(options: TaskOptions, workspace: str) -> list[str]:
         words = ["select", *_plain(given)]
     elif isinstance(options, TrainOptions):
         words = ["train", *_of_train(options, given)]
+    elif isinstance(options, FollowOptions):
+        raise UserError("objects are followed from the page of review alone, which has no command")
     else:
         words = ["export", *_of_export(options, given)]
     return ["winnow", *words, "--workspace", workspace]
