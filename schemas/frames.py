@@ -46,6 +46,19 @@ STREAMS = Table(
             nullable=True,
         ),
         Column("part", pa.string(), "Which stream of its folder it is, where names tell several apart.", nullable=True),
+        Column(
+            "timezone",
+            pa.string(),
+            "The value of `ingest.timezone` where times of the stream are local ones; null where they are not.",
+            nullable=True,
+        ),
+        Column(
+            "n_unclear_times",
+            pa.int64(),
+            "Frames, or 1 for a clip that begins so, whose local time occurs twice or never in `timezone`.",
+            "frames",
+            nullable=True,
+        ),
         Column("listed_ns", pa.int64(), "When the folder was last listed.", "ns since 1970"),
     ),
 )
@@ -64,7 +77,7 @@ TIME_COLUMNS = (
         pa.string(),
         "Where that time comes from: `name` of the file, `table` (`ingest.times`), `exif` or, of clips, "
         "`container`. Times without an offset "
-        "from UTC are taken as if they were UTC.",
+        "from UTC are those of `ingest.timezone`, or taken as if they were UTC.",
         nullable=True,
     ),
 )

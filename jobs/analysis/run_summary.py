@@ -72,6 +72,11 @@ def stream_remarks(row: Mapping[str, Any], ids: Mapping[tuple[str, str | None], 
             f"its frames keep the numbers that they had, though its names look like {other}; "
             f"--set ingest.name='{other}' reads them so, with other numbers, and measures them once more"
         )
+    if n_unclear := row.get("n_unclear_times"):
+        remarks.append(
+            f"{many(n_unclear, 'local time')} that occur twice or never in {row['timezone']}, since clocks are set "
+            "back or forward; they are read as ingest.timezone explains"
+        )
     if row["gaps"]:
         # No number is missing between the sequences that a pattern of names distinguishes.
         missing = f"{many(row['n_missing'], 'number')} missing in {many(len(row['gaps']), 'gap')}"

@@ -26,6 +26,7 @@ from jobs.storage.data_files import Part, write_part
 from jobs.storage.paths import Place, place
 from jobs.storage.store import Change, Drop, Snapshot, Store
 from jobs.storage.stream_batches import WINDOW
+from transforms.frames.local_time import LocalZone, TimeZoneError
 from transforms.frames.name_pattern import EXTENSIONS, FrameNameError, NamePattern
 from transforms.frames.numbering import IngestParams, spans
 
@@ -59,7 +60,7 @@ def catalogue(
     """
     problems: list[str] = []
     streams: dict[str, StreamFiles] = {}
-    _check_name(params)
+    _check_params(params)
     known = {row["stream_id"]: row for row in store.read(schemas.STREAMS).to_pylist()}
     seen = store.open(schemas.LISTING)
     for stream_id, folder, tree in _folders(inputs, params, overrides, known, problems):
@@ -91,12 +92,16 @@ def catalogue(
     return [streams[name] for name in sorted(streams)]
 
 
-def _check_name(params: IngestParams) -> None:
-    """Raise `UserError` if the pattern of names is wrong."""
+def _check_params(params: IngestParams) -> None:
+    """Raise `UserError` if the pattern of names or the time zone is wrong."""
     try:
         _ = params.name is not None and NamePattern.parse(params.name)
     except FrameNameError as error:
         raise UserError(f"ingest.name={error}") from error
+    try:
+        _ = params.timezone is not None and LocalZone.named(params.timezone)
+    except TimeZoneError as error:
+        raise UserError(f"ingest.timezone={error}") from error
 
 
 def _add(found: Sequence[StreamFiles], streams: dict[str, StreamFiles], problems: list[str]) -> None:

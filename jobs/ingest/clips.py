@@ -16,7 +16,8 @@ from jobs.storage.paths import Place
 from jobs.storage.store import Snapshot
 from transforms.core.identity import is_racy, stat_ids
 from transforms.frames import clip_index
-from transforms.frames.clip_time import clip_time
+from transforms.frames.clip_time import ClipTime, clip_time
+from transforms.frames.local_time import LocalZone
 from transforms.frames.numbering import IngestParams
 from transforms.frames.sampling import sample
 from transforms.io import object_store
@@ -33,7 +34,7 @@ def list_clip(
 
     A frame's number is its position among all frames of the clip in presentation order. A clip that no longer exists
     has no frames. `before` is the stream's row in `streams`, if any, and `seen` the `listing` table: a clip that was
-    listed with the same size, mtime and sampling is not read again.
+    listed with the same size, mtime, sampling and time zone is not read again.
     """
     described: dict[str, Any] = {"kind": "video", "sampling": sampling_text(params), "listed_ns": time.time_ns()}
     try:
@@ -49,11 +50,16 @@ def list_clip(
     described["source_id"] = None if racy else int(stat_ids(uri, size, mtime)[0])
     if before is not None and not racy and all(before[n] == described[n] for n in ("sampling", "source_id")):
         known = _known(stream_id, path, before, seen)
-        if known is not None:
+        in_zone = known is not None and (known.time_source != "name" or known.row["timezone"] == params.timezone)
+        if known is not None and in_zone:
             return known
     try:
         index = clip_index.index_clip(str(path))
         begins = clip_time(str(path))
+        if begins is not None and begins.source == "name" and params.timezone is not None:
+            moments = LocalZone.named(params.timezone).moments(np.array([begins.begin_ns]))
+            begins = ClipTime(int(moments.t_ns[0]), "name")
+            described |= {"timezone": params.timezone, "n_unclear_times": moments.n_twice + moments.n_never}
     except OSError as error:
         described["source_id"] = None
         return StreamFiles.of(stream_id, str(path), NO_FRAMES, **described, step=1, error=one_line(error))

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.ingest.clips import NO_FRAMES, sampling_text
-from jobs.ingest.exif_times import exif_times
 from jobs.ingest.folders import Files, Tree
+from jobs.ingest.frame_times import frame_times
 from jobs.ingest.name_reading import NameReading, listed_names, read_names
 from jobs.ingest.stream_listing import StreamFiles
 from jobs.ingest.time_table import TimeTable, TimeTableError, read_times
@@ -123,12 +123,8 @@ def _stream(
 ) -> StreamFiles:
     """Return one stream of a folder. Raises `TimeTableError` if times are missing that sampling needs."""
     names = files.names.take(pa.array(frames.chosen))
-    t_ns, source = (None, None) if frames.t_ns is None else (pa.array(frames.t_ns), "name")
-    if times is not None:
-        t_ns, source = times.of(names), "table"
-    if t_ns is None and not isinstance(params.fps, str) and len(names):
-        found = exif_times(folder, names)
-        t_ns, source = (found, "exif") if found.null_count < len(found) else (None, None)
+    found = frame_times(folder, names, frames, reading.pattern, times, params)
+    t_ns = None if found is None else found.t_ns
     used = _sampled(folder, frames, t_ns, params)
     chosen, index = frames.chosen[used], frames.frame_idx[used]
     step = params.step or numbering.usual_step(index, reading.pattern)
@@ -146,7 +142,9 @@ def _stream(
         pa.table(table),
         **described,
         part=label or None,
-        time_source=source,
+        time_source=found and found.source,
+        timezone=found and found.timezone,
+        n_unclear_times=found and found.n_unclear,
         sampling=sampling_text(params) if params.stride > 1 or not isinstance(params.fps, str) else None,
         step=step,
         gaps=gaps,

@@ -44,7 +44,9 @@ class StreamFiles:
             "last_idx": int(index[-1]) if len(index) else None,
             "gaps": [],
             **dict.fromkeys(("n_missing", "n_ignored", "n_repeated", "n_bad"), 0),
-            **dict.fromkeys(("sampling", "source_id", "error", "naming", "naming_now", "part")),
+            **dict.fromkeys(
+                ("sampling", "source_id", "error", "naming", "naming_now", "part", "timezone", "n_unclear_times")
+            ),
             "sizes": [],
         }
         return cls(stream_id, uri, files, row | columns, time_source)

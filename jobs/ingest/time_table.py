@@ -24,11 +24,15 @@ class TimeTableError(ValueError):
 
 @dataclass(frozen=True)
 class TimeTable:
-    """Times in ns since 1970 by name of file without extension, or by place if `names` is None."""
+    """Times in ns since 1970 by name of file without extension, or by place if `names` is None.
+
+    They are local ones (`is_local`) where they are dates without an offset from UTC.
+    """
 
     path: str
     names: dict[str, int] | None
     times: list[int]
+    is_local: bool
 
     def of(self, names: pa.Array) -> pa.Array:
         """Return the times of frames, int64, null where the table has none. Raises `TimeTableError`."""
@@ -66,13 +70,14 @@ def read_times(given: str, folder: Place) -> TimeTable:
     )
     for choice in choices:
         for first in (0, 1):
-            times = _times(columns[choice][first:])
-            if times is not None:
+            read = _times(columns[choice][first:])
+            if read is not None:
+                times, is_local = read
                 names = None
                 if with_names is not None:
                     files = [_SUFFIX.sub("", re.split(r"[/\\]", name)[-1]) for name in columns[with_names][first:]]
                     names = dict(zip(files, times, strict=True))
-                return TimeTable(str(at), names, times)
+                return TimeTable(str(at), names, times, is_local)
     raise TimeTableError(
         f"ingest.times={given}: no column of {at} holds times; expected numbers since 1970 in seconds, milliseconds, "
         f"microseconds or nanoseconds, or dates such as 2024-01-15T10:30:47.123; found {','.join(rows[-1])!r}"
@@ -101,8 +106,8 @@ def _rows(lines: list[str]) -> list[list[str]]:
     return list(csv.reader(lines, delimiter=sign))
 
 
-def _times(texts: list[str]) -> list[int] | None:
-    """Return texts as ns since 1970, or None if some of them are no times."""
+def _times(texts: list[str]) -> tuple[list[int], bool] | None:
+    """Return texts as ns since 1970, and whether they are local times; None if some of them are no times."""
     if not texts:
         return None
     # A fraction without its last zeros is the same fraction.
@@ -110,6 +115,6 @@ def _times(texts: list[str]) -> list[int] | None:
     for reading in find_times(stems):
         alone = all(not b.as_py() and not a.as_py() for b, a in zip(reading.before, reading.after, strict=True))
         if alone and len(reading.at) == len(texts):
-            unit = TimeFormat.parse(reading.format).per_second
-            return [int(tick) * (10**9 // unit) for tick in reading.ticks]
+            form = TimeFormat.parse(reading.format)
+            return [int(tick) * (10**9 // form.per_second) for tick in reading.ticks], form.is_local
     return None

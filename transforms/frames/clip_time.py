@@ -28,7 +28,8 @@ class ClipTime(NamedTuple):
 def clip_time(path: str) -> ClipTime | None:
     """Return when a clip begins, None where neither container nor name say it, or where they say no such time.
 
-    Times without an offset from UTC are taken as if they were UTC. Raises `ClipError` and `OSError` as `open_clip`.
+    Times without an offset from UTC are taken as if they were UTC; those in names have none. Raises `ClipError` and
+    `OSError` as `open_clip`.
     """
     with open_clip(clip_source(path)) as container:
         said = [{**video_of(container).metadata}, {**container.metadata}]

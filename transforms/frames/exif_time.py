@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import struct
+from typing import NamedTuple
 
 _EXIF = b"Exif\x00\x00"
 _EXIF_IFD = 0x8769
@@ -17,12 +18,25 @@ _ZONE = re.compile(rb"([+-])(\d\d):(\d\d)")
 _NS = 1_000_000_000
 
 
+class ExifTime(NamedTuple):
+    """When an image was taken, in ns since 1970; `is_local` where no offset is known, as if the clock showed UTC."""
+
+    t_ns: int
+    is_local: bool
+
+
 def exif_time_ns(data: bytes) -> int | None:
     """Return when an image was taken, in ns since 1970, given its bytes; None if its EXIF data do not say.
 
     That is `DateTimeOriginal` with `SubSecTimeOriginal`. Without `OffsetTimeOriginal` it is taken as if it were UTC.
     JPEG, PNG, WebP and TIFF are read.
     """
+    found = exif_time(data)
+    return None if found is None else found.t_ns
+
+
+def exif_time(data: bytes) -> ExifTime | None:
+    """Return when an image was taken, as `exif_time_ns` does, and whether that is a local time."""
     block = _block(data)
     order = _ORDERS.get(block[:4])
     if order is None or len(block) < 8:
@@ -42,12 +56,13 @@ def exif_time_ns(data: bytes) -> int | None:
         # Cameras whose clock was never set write zeros.
         return None
     seconds = int(taken.timestamp())
-    if zone := _ZONE.match(_text(block, found.get(_OFFSET), order)):
+    zone = _ZONE.match(_text(block, found.get(_OFFSET), order))
+    if zone:
         offset = int(zone[2]) * 3600 + int(zone[3]) * 60
         seconds += offset if zone[1] == b"-" else -offset
     fraction = re.match(rb"\d{1,9}", _text(block, found.get(_FRACTION), order))
     below = int(fraction[0].ljust(9, b"0")) if fraction else 0
-    return seconds * _NS + below if seconds >= 0 else None
+    return ExifTime(seconds * _NS + below, zone is None) if seconds >= 0 else None
 
 
 def _block(data: bytes) -> bytes:

@@ -155,6 +155,12 @@ class NamePattern:
         """Return whether names say the time of a frame, and not only that of a day."""
         return any(field.kind == "time" and field.time is not None and field.time.has_date for field in self.fields)
 
+    @property
+    def has_local_times(self) -> bool:
+        """Return whether the times in names are what a clock showed somewhere, without an offset from UTC."""
+        times = [self.fields[place].time for place in self._places() if self.fields[place].kind == "time"]
+        return bool(times) and times[-1] is not None and times[-1].is_local
+
     def _places(self) -> list[int]:
         """Return the places of the fields in the order in which a number is composed."""
         order: dict[str, int] = {"sequence": 0, "time": 1, "index": 2, "stream": 3, "any": 4}

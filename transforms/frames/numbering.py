@@ -36,6 +36,11 @@ class IngestParams:
     from the names, and keeps the one by which a stream was read before.
     `times`: a table with the times of the frames of a folder: a CSV file, its path, or its name in the folder or in the
     one above. One column holds names of files and another times; without names, it has one line per frame, in order.
+    `timezone`: the time zone of the clocks that dates in names, tables of times and EXIF data are from, as in
+    `Europe/Berlin` or `+02:00`, unless they have an offset from UTC of their own. None takes them as if they were UTC.
+    A time that occurs twice, since clocks are set back, is the first of these, or the second from where the times fall
+    within that hour; one that never occurs is read with the offset from before the change. Numbers of frames are the
+    same in any time zone.
     `strict_sequence`: two files with the same number stop the run; if false, both are skipped and counted.
     `step`: the largest difference between the numbers of two consecutive frames. None takes the usual difference of the
     stream, as `stride` computes it: 1 for ordinary streams, 10 where every tenth frame was recorded, 34 for timestamps
@@ -55,6 +60,7 @@ class IngestParams:
     glob: str = "*"
     name: str | None = None
     times: str | None = None
+    timezone: str | None = None
     strict_sequence: bool = True
     step: Annotated[int, Ge(1)] | None = None
     nested: Literal["refuse", "skip"] = "refuse"

@@ -96,6 +96,11 @@ class TimeFormat:
         return self.text in _EPOCHS or bool({"s", "Y", "y"} & set(self.parts))
 
     @property
+    def is_local(self) -> bool:
+        """Return whether a time is what a clock showed somewhere: a date without an offset from UTC."""
+        return self.has_date and self.text not in _EPOCHS and not {"s", "z"} & set(self.parts)
+
+    @property
     def per_second(self) -> int:
         """Return the units in a second in which times are counted: 1, 10**3, 10**6 or 10**9."""
         if self.text in _EPOCHS:

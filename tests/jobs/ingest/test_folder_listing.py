@@ -240,3 +240,73 @@ def test_other_times_are_other_files_to_read(store: Store, tmp_path: Path) -> No
         ids.append(listed(store, cam, times="t.csv")[0].listing()["stat_id"].to_pylist())
     assert ids[0][0] == ids[1][0]
     assert ids[0][1] != ids[1][1]
+
+
+def _photo(path: Path, taken: str, offset: str | None = None) -> None:
+    image, exif = Image.new("RGB", (8, 8)), Image.Exif()
+    exif.get_ifd(0x8769).update({0x9003: taken} | ({0x9011: offset} if offset else {}))
+    image.save(path, exif=exif)
+
+
+def test_times_in_names_are_those_of_clocks_in_a_time_zone(store: Store, tmp_path: Path) -> None:
+    cam = touch(tmp_path / "cam", *(f"2024-01-15_{hour}-30-47.jpg" for hour in ("11", "12", "13")))
+    (plain,) = listed(store, cam)
+    (zoned,) = listed(store, cam, timezone="Europe/Berlin")
+    assert zoned.files["t_ns"].to_pylist() == [(T0 + hour * 3600) * NS for hour in range(3)]
+    assert plain.files["t_ns"].to_pylist() == [(T0 + hour * 3600) * NS for hour in (1, 2, 3)]
+    # Numbers are the same in any zone: a setting that is corrected renumbers nothing.
+    assert zoned.frame_idx.tolist() == plain.frame_idx.tolist()
+    assert (zoned.row["timezone"], zoned.row["n_unclear_times"], plain.row["timezone"]) == ("Europe/Berlin", 0, None)
+
+
+@pytest.mark.parametrize("name", ["1705314647.jpg", "2024-01-15T11-30-47+0100.jpg"])
+def test_names_that_say_their_offset_or_count_from_1970_are_in_no_other_zone(
+    store: Store, tmp_path: Path, name: str
+) -> None:
+    cam = touch(tmp_path / "cam", name, name.replace("47", "48", 1) if name[0] == "1" else name.replace("47", "48"))
+    (found,) = listed(store, cam, timezone="America/New_York")
+    assert found.files["t_ns"][0].as_py() == T0 * NS
+    assert found.row["timezone"] is None
+
+
+def test_a_table_and_exif_data_are_in_the_time_zone_unless_they_have_an_offset(store: Store, tmp_path: Path) -> None:
+    dates = touch(tmp_path / "dates", "image_0.jpg", "image_1.jpg")
+    (dates / "times.csv").write_text("image_0.jpg,2024-01-15 11:30:47\nimage_1.jpg,2024-01-15 11:30:48\n")
+    (found,) = listed(store, dates, times="times.csv", timezone="Europe/Berlin")
+    assert found.files["t_ns"].to_pylist() == [T0 * NS, (T0 + 1) * NS]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    _photo(photos / "image_0.jpg", "2024:01:15 11:30:47")
+    _photo(photos / "image_1.jpg", "2024:01:15 05:30:48", "-05:00")
+    (photos / "image_2.jpg").write_bytes(b"none")
+    (found,) = listed(store, photos, timezone="Europe/Berlin")
+    assert found.files["t_ns"].to_pylist() == [T0 * NS, (T0 + 1) * NS, None]
+    assert found.listing()["time_source"].to_pylist() == ["exif", "exif", None]
+    # Without a zone they are read with the image.
+    (found,) = listed(store, photos)
+    assert found.files["t_ns"].null_count == 3
+
+
+def test_a_folder_over_an_hour_that_occurs_twice_says_so(store: Store, tmp_path: Path) -> None:
+    cam = touch(tmp_path / "cam", *(f"2024-10-27_0{hour}-30-00.jpg" for hour in (1, 2, 3)))
+    (found,) = listed(store, cam, timezone="Europe/Berlin")
+    (said,) = [line for line in stream_remarks(found.row, {}) if "twice" in line]
+    assert said.startswith("1 local time")
+    assert "Europe/Berlin" in said
+
+
+def test_a_wrong_time_zone_is_one_line(store: Store, tmp_path: Path) -> None:
+    cam = touch(tmp_path / "cam", "image_0.jpg")
+    assert problem(store, cam, timezone="Europe/Belin").startswith(
+        "ingest.timezone='Europe/Belin' is no time zone; exp"
+    )
+
+
+def test_a_clip_is_in_the_time_zone_by_its_name(store: Store, tmp_path: Path) -> None:
+    clip = tmp_path / "gate_2024-01-15_11-30-47.mp4"
+    write_clip(clip, scenery(4))
+    assert run_over(store, clip) == run_over(store, clip, timezone="Europe/Berlin")
+    (zoned,) = listed(store, clip, timezone="Europe/Berlin")
+    (plain,) = listed(store, clip)
+    assert zoned.files["t_ns"][0].as_py() == T0 * NS
+    assert plain.files["t_ns"][0].as_py() == (T0 + 3600) * NS
