@@ -14,12 +14,37 @@ from schemas.annotations import (
     TEXTS,
     TRACKS,
 )
+from schemas.brands import (
+    APPEARANCES,
+    BRANDS,
+    CROPS,
+    EDGES,
+    EXPOSURE,
+    FIELDS,
+    MENTIONS,
+    READ,
+    READINGS,
+    RECTIFIED,
+    REGIONS,
+)
 from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
+from schemas.evaluations import COMPARISONS, EVALUATION_FIGURES, EVALUATION_FRAMES, EVALUATIONS, TEST_USES
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import ALIASES, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
-from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, SPLITS, STAGE_RUNS
+from schemas.ops import (
+    HEADS,
+    JOURNAL,
+    PROJECTIONS,
+    QUARANTINE,
+    RELEASES,
+    RUNS,
+    SCOPES,
+    SELECTIONS,
+    SPLITS,
+    STAGE_RUNS,
+)
 from schemas.review_events import PROJECT_SETTINGS, REVIEW_EVENTS
 from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, OVERRIDES, REVIEWS, ROUTING
 
@@ -47,6 +72,17 @@ ALL: tuple[Table, ...] = (
     OCR,
     CAPTIONS,
     CATEGORIES,
+    FIELDS,
+    EDGES,
+    REGIONS,
+    CROPS,
+    RECTIFIED,
+    READINGS,
+    READ,
+    MENTIONS,
+    APPEARANCES,
+    EXPOSURE,
+    BRANDS,
     ROUTING,
     ESCALATED,
     ESCALATIONS,
@@ -56,6 +92,7 @@ ALL: tuple[Table, ...] = (
     OVERRIDES,
     IMPORTS,
     SELECTIONS,
+    PROJECTIONS,
     SPLITS,
     QUARANTINE,
     RUNS,
@@ -68,7 +105,15 @@ ALL: tuple[Table, ...] = (
     ALIASES,
     TRAIN_EPOCHS,
     TRAIN_SAMPLES,
+    EVALUATIONS,
+    EVALUATION_FIGURES,
+    EVALUATION_FRAMES,
+    COMPARISONS,
+    TEST_USES,
 )
+ROWS_OF_FRAMES: dict[str, Table] = {**OBJECTS_OF, RECTIFIED.name: CROPS, READ.name: READINGS}
+"""The table with a frame's rows that belongs to each table of processed frames."""
+
 BY_NAME: dict[str, Table] = {table.name: table for table in ALL}
 
 
@@ -82,15 +127,25 @@ __all__ = [
     "ALL",
     "ANNOTATED",
     "ANNOTATIONS",
+    "APPEARANCES",
+    "BRANDS",
     "BY_NAME",
     "CAPTIONS",
     "CATEGORIES",
     "COLUMNS_BY_PEOPLE",
+    "COMPARISONS",
+    "CROPS",
     "CURATION",
     "DUPLICATES",
+    "EDGES",
     "EMBEDDINGS",
     "ESCALATED",
     "ESCALATIONS",
+    "EVALUATIONS",
+    "EVALUATION_FIGURES",
+    "EVALUATION_FRAMES",
+    "EXPOSURE",
+    "FIELDS",
     "FINGERPRINTS",
     "FRAMES",
     "FRAME_KEY",
@@ -101,6 +156,7 @@ __all__ = [
     "LISTING",
     "MASKS",
     "MEDIA",
+    "MENTIONS",
     "MODELS",
     "MODEL_VERSIONS",
     "MOTION",
@@ -108,15 +164,21 @@ __all__ = [
     "OBJECT_COLUMNS",
     "OCR",
     "OVERRIDES",
+    "PROJECTIONS",
     "PROJECT_SETTINGS",
     "PROPAGATED",
     "PROPAGATIONS",
     "QUALITY",
     "QUARANTINE",
+    "READ",
+    "READINGS",
+    "RECTIFIED",
+    "REGIONS",
     "RELEASES",
     "REVIEWS",
     "REVIEW_EVENTS",
     "ROUTING",
+    "ROWS_OF_FRAMES",
     "RUNS",
     "SCENES",
     "SCOPES",
@@ -125,6 +187,7 @@ __all__ = [
     "SPLITS",
     "STAGE_RUNS",
     "STREAMS",
+    "TEST_USES",
     "TEXTS",
     "TRACKS",
     "TRAIN_EPOCHS",

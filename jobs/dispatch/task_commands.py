@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from jobs.core.errors import UserError
-from jobs.dispatch.task_options import ExportOptions, FollowOptions, ReleaseOptions, SelectOptions, TaskOptions
+from jobs.dispatch.task_options import (
+    ExportOptions,
+    FollowOptions,
+    MapOptions,
+    ReleaseOptions,
+    SelectOptions,
+    TaskOptions,
+)
+from jobs.evaluation.options import EvaluateOptions
 from jobs.training.options import TrainOptions
 
 EXPORT_FOLDER = "dataset"
@@ -30,8 +38,13 @@ def command_of(options: TaskOptions, workspace: str) -> list[str]:
         words = ["release", "create", name, *_plain(given)]
     elif isinstance(options, SelectOptions):
         words = ["select", *_plain(given)]
+    elif isinstance(options, MapOptions):
+        words = ["map", *_plain(given)]
     elif isinstance(options, TrainOptions):
         words = ["train", *_of_train(options, given)]
+    elif isinstance(options, EvaluateOptions):
+        given.pop("by", None)
+        words = ["evaluate", "model", str(given.pop("model")), *_plain(given)]
     elif isinstance(options, FollowOptions):
         raise UserError("objects are followed from the page of review alone, which has no command")
     else:
