@@ -46,6 +46,7 @@ _BY_SUBJECT = {
     "test_pages_oidc",
     "test_pages_new_run",
     "test_pages_rights",
+    "test_pages_review_layers",
     "test_pages_runs",
     "test_pages_project",
     "test_pages_review",

@@ -148,6 +148,7 @@ RULES: dict[str, RouteRule] = {
     "add_review_bulk": RouteRule("annotator", "annotate"),
     "add_review_track": RouteRule("annotator", "annotate"),
     "start_masks": RouteRule("annotator", "annotate"),
+    "follow_objects": RouteRule("annotator", "annotate"),
     "add_mask": RouteRule("annotator", "annotate"),
     "add_leases": RouteRule("annotator", "annotate"),
     "lengthen_lease": RouteRule("annotator", "annotate"),
