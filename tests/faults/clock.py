@@ -37,8 +37,8 @@ def clock_set_back(trial: Round) -> None:
         words += ["--ray-address", trial.address] if trial.address else []
         command = [sys.executable, "-c", _SET_BACK, *words]
         environment = without_ray() if trial.alone else None
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        finished(subprocess.Popen(command, **pipes, text=True, env=environment))
+        pipe = subprocess.PIPE
+        finished(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment))
     # And once more, at the time that it is: nothing is left to do.
     assert not [name for name, stage in finished(trial.begin())["stages"].items() if stage["computed"]]
 
