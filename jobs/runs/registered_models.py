@@ -11,7 +11,7 @@ from conf.loader import Loaded
 from conf.stage_spec import setting
 from conf.stages import STAGES
 from jobs.core.errors import UserError
-from jobs.models.registry import PREFIX, find
+from jobs.models.registry import PREFIX, find, weights_problem
 from jobs.storage.store import Store
 
 
@@ -32,8 +32,8 @@ def resolved(loaded: Loaded, store: Store) -> Loaded:
         except UserError as error:
             problems += [f"{weights}={problem}" for problem in error.problems]
             continue
-        if not found.folder.is_dir():
-            problems.append(f"{weights}={named}: its weights are missing from {found.folder}; bring them back")
+        if problem := weights_problem(found):
+            problems.append(f"{weights}={named}: {problem}; bring them back from a backup")
         config = _with(_with(config, weights, str(found.folder)), detector, found.detector)
     if problems:
         raise UserError(problems)
