@@ -20,7 +20,18 @@ from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import ALIASES, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
-from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, SPLITS, STAGE_RUNS
+from schemas.ops import (
+    HEADS,
+    JOURNAL,
+    PROJECTIONS,
+    QUARANTINE,
+    RELEASES,
+    RUNS,
+    SCOPES,
+    SELECTIONS,
+    SPLITS,
+    STAGE_RUNS,
+)
 from schemas.review_events import PROJECT_SETTINGS, REVIEW_EVENTS
 from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, OVERRIDES, REVIEWS, ROUTING
 
@@ -57,6 +68,7 @@ ALL: tuple[Table, ...] = (
     OVERRIDES,
     IMPORTS,
     SELECTIONS,
+    PROJECTIONS,
     SPLITS,
     QUARANTINE,
     RUNS,
@@ -118,6 +130,7 @@ __all__ = [
     "OBJECT_COLUMNS",
     "OCR",
     "OVERRIDES",
+    "PROJECTIONS",
     "PROJECT_SETTINGS",
     "PROPAGATED",
     "PROPAGATIONS",

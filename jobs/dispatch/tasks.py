@@ -22,6 +22,7 @@ from jobs.dispatch import control_token
 from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.task_options import (
     ExportOptions,
+    MapOptions,
     ReleaseOptions,
     SelectOptions,
     TaskOptions,
@@ -186,8 +187,15 @@ class _Reporter(SilentListener):
 
 
 def _result(
-    workspace: Workspace, job_id: str, options: SelectOptions | ReleaseOptions | ExportOptions, reporter: _Reporter
+    workspace: Workspace,
+    job_id: str,
+    options: SelectOptions | ReleaseOptions | ExportOptions | MapOptions,
+    reporter: _Reporter,
 ) -> dict[str, Any]:
+    if isinstance(options, MapOptions):
+        from jobs.datasets.frame_map import make_map
+
+        return make_map(workspace, options.request(), reporter.check)
     if isinstance(options, SelectOptions):
         found = select(workspace, options.request())
         return {"name": options.name, "frames": found["chosen"], "of": found["of"]}

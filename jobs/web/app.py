@@ -52,6 +52,7 @@ from jobs.web.routes import (
 )
 from jobs.web.seen_frames import SeenFrames
 from jobs.web.settings import Settings
+from jobs.web.text_search import TextEncoders
 from jobs.web.watcher import Watcher
 
 _ROUTES = (
@@ -109,6 +110,7 @@ def create_app(
         sweeper.cancel()
         await asyncio.to_thread(app.state.reviews.close)
         app.state.media.close()
+        await asyncio.to_thread(app.state.text_encoders.close)
         await asyncio.to_thread(app.state.masks.close)
         app.state.hashing.close()
 
@@ -123,6 +125,7 @@ def create_app(
     app.state.overviews = Overviews()
     app.state.journals = Journals()
     app.state.seen = SeenFrames()
+    app.state.text_encoders = TextEncoders()
     add_routes(app, _ROUTES, port)
     return app
 
