@@ -86,7 +86,7 @@ def tables(store: Store) -> Iterator[Finding]:
 
 
 def last_record_ns(store: Store, table: schemas.Table) -> int:
-    """Return when the last record of what tables have was written: of jobs, runs, heads, releases, and the log of one."""
+    """Return when the last record of what tables have was written: of jobs, runs, heads, releases, a log."""
     times = [record.at_ns for job_id in jobs_of(store.root) for record in _records(store, job_id)]
     for naming, column in ((schemas.RUNS, "ended_ns"), (schemas.HEADS, "moved_ns"), (schemas.RELEASES, "created_ns")):
         # One that is lost as well has nothing to say.

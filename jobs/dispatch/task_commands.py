@@ -44,6 +44,8 @@ def command_of(options: TaskOptions, workspace: str) -> list[str]:
 
 def _of_train(options: TrainOptions, given: dict[str, object]) -> Iterator[str]:
     split, classes = given.pop("split", None), given.pop("classes", None)
+    if given.pop("onnx", None) is False:
+        yield "--no-onnx"
     yield from _plain(given)
     if split:
         yield from ("--split", ",".join(f"{name}={share:g}" for name, share in options.split.items()))

@@ -126,6 +126,21 @@ def weights_problem(version: ModelVersion, verify: bool = True) -> str | None:
     return None
 
 
+def onnx_file(store: Store, version: ModelVersion) -> Path:
+    """Return the ONNX file of a version. Raises `UserError` with why there is none."""
+    rows = [row for row in store.read(schemas.MODEL_EXPORTS).to_pylist() if row["model_id"] == version.model_id]
+    made = next((row for row in rows if row["format"] == "onnx"), None)
+    if made is None or made["file"] is None:
+        why = made["reason"] if made else "it was trained without"
+        raise UserError(f"{version.reference} has no ONNX file: {why}; leave annotate.detector to the model")
+    place = store.root.on_disk()
+    assert place is not None, store.root
+    file = place / str(made["file"])
+    if file.exists() and digest(file) != made["sha256"]:
+        raise UserError(f"{version.reference}: {file} is not the ONNX file that was made of it; bring it back")
+    return file
+
+
 def set_alias(
     store: Store,
     name: str,
