@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 import schemas
-from jobs.core.errors import JobStateError, UserError
+from jobs.core.errors import JobStateError, UserError, one_line
 from jobs.core.naming import wrong_with
+from jobs.models.weight_folders import digest
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Snapshot, Store
 
@@ -99,9 +100,30 @@ def find(store: Store, reference: str) -> ModelVersion:
     row = mine.get(number)
     if row is None:
         raise UserError(f"{reference}: {name} has the versions {', '.join(map(str, mine))}")
+    return version_of(store, row)
+
+
+def version_of(store: Store, row: Mapping[str, Any]) -> ModelVersion:
+    """Return the version that a row of `model_versions` is about, of a workspace on disk."""
     place = store.root.on_disk()
     assert place is not None, store.root
-    return ModelVersion(name, number, row["model_id"], row["detector"], place / row["folder"], row)
+    folder = place / row["folder"]
+    return ModelVersion(row["name"], row["version"], row["model_id"], row["detector"], folder, row)
+
+
+def weights_problem(version: ModelVersion, verify: bool = True) -> str | None:
+    """Return why the weights of a version cannot be used; None where they are there and, with `verify`, the same."""
+    if not version.folder.is_dir():
+        return f"{version.reference}: its weights are missing from {version.folder}"
+    if not verify:
+        return None
+    try:
+        found = digest(version.folder)
+    except UserError as error:
+        return f"{version.reference}: {one_line(error)}"
+    if found != version.model_id:
+        return f"{version.reference}: its weights in {version.folder} are not those that were registered"
+    return None
 
 
 def onnx_file(store: Store, version: ModelVersion) -> Path:
@@ -113,7 +135,10 @@ def onnx_file(store: Store, version: ModelVersion) -> Path:
         raise UserError(f"{version.reference} has no ONNX file: {why}; leave annotate.detector to the model")
     place = store.root.on_disk()
     assert place is not None, store.root
-    return place / str(made["file"])
+    file = place / str(made["file"])
+    if file.exists() and digest(file) != made["sha256"]:
+        raise UserError(f"{version.reference}: {file} is not the ONNX file that was made of it; bring it back")
+    return file
 
 
 def set_alias(

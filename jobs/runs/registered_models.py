@@ -11,7 +11,7 @@ from conf.loader import Loaded
 from conf.stage_spec import setting
 from conf.stages import STAGES
 from jobs.core.errors import UserError
-from jobs.models.registry import PREFIX, find, onnx_file
+from jobs.models.registry import PREFIX, find, onnx_file, weights_problem
 from jobs.storage.store import Store
 
 
@@ -36,8 +36,10 @@ def resolved(loaded: Loaded, store: Store) -> Loaded:
         except UserError as error:
             problems += [f"{weights}={problem}" for problem in error.problems]
             continue
-        if not place.exists():
+        if as_onnx and not place.exists():
             problems.append(f"{weights}={named}: its weights are missing from {place}; bring them back")
+        elif not as_onnx and (problem := weights_problem(found)):
+            problems.append(f"{weights}={named}: {problem}; bring them back from a backup")
         config = _with(_with(config, weights, str(place)), detector, "onnx" if as_onnx else found.detector)
     if problems:
         raise UserError(problems)
