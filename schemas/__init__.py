@@ -15,11 +15,23 @@ from schemas.annotations import (
     TRACKS,
 )
 from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
+from schemas.evaluations import COMPARISONS, EVALUATION_FIGURES, EVALUATION_FRAMES, EVALUATIONS, TEST_USES
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import ALIASES, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
-from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, SPLITS, STAGE_RUNS
+from schemas.ops import (
+    HEADS,
+    JOURNAL,
+    PROJECTIONS,
+    QUARANTINE,
+    RELEASES,
+    RUNS,
+    SCOPES,
+    SELECTIONS,
+    SPLITS,
+    STAGE_RUNS,
+)
 from schemas.review_events import PROJECT_SETTINGS, REVIEW_EVENTS
 from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, OVERRIDES, REVIEWS, ROUTING
 
@@ -56,6 +68,7 @@ ALL: tuple[Table, ...] = (
     OVERRIDES,
     IMPORTS,
     SELECTIONS,
+    PROJECTIONS,
     SPLITS,
     QUARANTINE,
     RUNS,
@@ -68,6 +81,11 @@ ALL: tuple[Table, ...] = (
     ALIASES,
     TRAIN_EPOCHS,
     TRAIN_SAMPLES,
+    EVALUATIONS,
+    EVALUATION_FIGURES,
+    EVALUATION_FRAMES,
+    COMPARISONS,
+    TEST_USES,
 )
 BY_NAME: dict[str, Table] = {table.name: table for table in ALL}
 
@@ -86,11 +104,15 @@ __all__ = [
     "CAPTIONS",
     "CATEGORIES",
     "COLUMNS_BY_PEOPLE",
+    "COMPARISONS",
     "CURATION",
     "DUPLICATES",
     "EMBEDDINGS",
     "ESCALATED",
     "ESCALATIONS",
+    "EVALUATIONS",
+    "EVALUATION_FIGURES",
+    "EVALUATION_FRAMES",
     "FINGERPRINTS",
     "FRAMES",
     "FRAME_KEY",
@@ -108,6 +130,7 @@ __all__ = [
     "OBJECT_COLUMNS",
     "OCR",
     "OVERRIDES",
+    "PROJECTIONS",
     "PROJECT_SETTINGS",
     "PROPAGATED",
     "PROPAGATIONS",
@@ -125,6 +148,7 @@ __all__ = [
     "SPLITS",
     "STAGE_RUNS",
     "STREAMS",
+    "TEST_USES",
     "TEXTS",
     "TRACKS",
     "TRAIN_EPOCHS",

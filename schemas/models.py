@@ -101,5 +101,6 @@ ALIASES = Table(
         Column("reason", pa.string(), "Why.", nullable=True),
         Column("is_forced", pa.bool_(), "Whether it was changed although evidence for it was missing, or against it."),
         Column("at_ns", pa.int64(), "When.", "ns since 1970"),
+        Column("evaluation_id", pa.string(), "The evaluation that speaks for it; null for none.", nullable=True),
     ),
 )

@@ -136,7 +136,7 @@ SELECTIONS = Table(
         FRAME_IDX,
         Column("content_hash", pa.string(), "Content hash (BLAKE3) of the chosen frame."),
         Column("rank", pa.int64(), "Position in the order of choice, from 0.", low=0),
-        Column("strategy", pa.string(), "`uniform`, `stratified`, `diverse` or `coverage`."),
+        Column("strategy", pa.string(), "`uniform`, `stratified`, `diverse` or `coverage`; `worst` by an evaluation."),
         Column("stratum", pa.string(), "The stratum of the frame, empty if there is one only."),
         Column("reason", pa.string(), "Why it was chosen."),
         Column(
@@ -145,6 +145,25 @@ SELECTIONS = Table(
             "Its score: distance to the nearest frame chosen before, mean gain of all frames, or its own worth.",
         ),
         Column("created_ns", pa.int64(), "When it was chosen.", "ns since 1970"),
+    ),
+)
+
+PROJECTIONS = Table(
+    "projections",
+    "Places of frames on a plane, as `winnow map` computed them: frames that look alike are near one another.",
+    key=("projection", *FRAME_KEY),
+    columns=(
+        Column("projection", pa.string(), "Name of the projection: `umap-embedding` or `umap-layout`."),
+        STREAM_ID,
+        FRAME_IDX,
+        Column("method", pa.string(), "`umap`."),
+        Column("model", pa.string(), "The model of the vectors; null for layouts.", nullable=True),
+        Column("neighbours", pa.int64(), "How many neighbours of each frame stay neighbours.", low=2),
+        Column("min_distance", pa.float64(), "How near points may be to each other.", low=0, high=1),
+        Column("seed", pa.int64(), "Seed of the random numbers.", low=0),
+        Column("x", pa.float32(), "Place from left to right; the axes have no meaning, distances have."),
+        Column("y", pa.float32(), "Place from below to above."),
+        Column("created_ns", pa.int64(), "When it was computed.", "ns since 1970"),
     ),
 )
 

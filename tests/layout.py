@@ -33,6 +33,7 @@ _BY_SUBJECT = {
     "test_changed_files",
     "test_faults",
     "test_fault_rounds",
+    "test_losses_of_each_table",
     "test_interleavings",
     "test_commands",
     "test_routing",

@@ -9,15 +9,23 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 import schemas
 from jobs.datasets import release
+from jobs.models import registry
+from jobs.models.registry import ModelVersion
+from jobs.models.weight_folders import digest
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.training.options import TrainOptions
 from tests.helpers import go, said, winnow, write_pictures
+from transforms.models.detect import torchvision_models
+from transforms.models.detect.torchvision_models import TINY, TorchvisionConfig
 
 SIDE = 160
 CLASSES = ("disc", "square")
+SPLIT = {"train": 0.64, "val": 0.2, "test": 0.16}
 
 Box = tuple[int, int, int, int]
 
@@ -59,6 +67,57 @@ def labelled_workspace(folder: Path, n: int = 60, name: str = "v1") -> Workspace
     said(winnow("labels", "import", labels, "--format", "coco", "--name", "truth", "-w", workspace.root, "--json"))
     release.create(Store(workspace.root), name)
     return workspace
+
+
+def registered(workspace: Workspace, name: str, seed: int = 0, **more: Any) -> ModelVersion:
+    """Register a small detector with random weights as a version of a model, as if it had been trained on release v1.
+
+    `more` are columns of `models`.
+    """
+    import torch
+
+    config = TorchvisionConfig(TINY, CLASSES, 96)
+    torch.manual_seed(seed)
+    place = f"weights/{name}-{seed}"
+    folder = workspace.folder / place
+    folder.mkdir(parents=True)
+    torchvision_models.save(folder, torchvision_models.build(config), config)
+    store = Store(workspace.root)
+    model_id = digest(folder)
+    options = TrainOptions(release="v1", model="x", name=name, split_by="group", split=SPLIT)
+    row: dict[str, Any] = {
+        "model_id": model_id,
+        "name": name,
+        "path": str(folder),
+        "base": "torchvision:fasterrcnn-tiny",
+        "base_hash": "",
+        "data": "",
+        "data_content": "",
+        "manifest": "{}",
+        "params": options.model_dump_json(),
+        "metrics": "{}",
+        "licence": "BSD-3-Clause",
+        "seconds": 1.0,
+        "created_ns": 1,
+        **more,
+    }
+    store.create_tables([schemas.MODELS])
+    store.upsert(schemas.MODELS, pa.Table.from_pylist([row], schemas.MODELS.arrow_schema), f"job-{name}-{seed}")
+    version = registry.register(
+        store,
+        {
+            "name": name,
+            "model_id": model_id,
+            "job_id": f"job-{name}-{seed}",
+            "release": "v1",
+            "detector": "torchvision",
+            "folder": place,
+            "classes": list(CLASSES),
+            "best_epoch": 1,
+            "note": None,
+        },
+    )
+    return registry.find(store, f"{name}@{version}")
 
 
 def coco(pictures: list[tuple[npt.NDArray[np.uint8], list[tuple[str, Box]]]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 from jobs.accounts.database import Database
 from jobs.core.errors import UserError
 
-NEWEST = "0004"
+NEWEST = "0005"
 """Revision that this version of the program writes; a test compares it with the newest script."""
 
 _SCRIPTS = Path(__file__).parent / "migrations"

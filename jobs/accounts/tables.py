@@ -133,3 +133,12 @@ AUDIT = Table(
     Column("detail", Text, nullable=False),
     Column("address", Text, nullable=False),
 )
+
+KEYMAPS = Table(
+    "keymaps",
+    METADATA,
+    Column("user_id", Text, ForeignKey("users.user_id"), primary_key=True),
+    # A JSON object: keys by command.
+    Column("keys", Text, nullable=False),
+    Column("changed_ns", BigInteger, nullable=False),
+)

@@ -137,3 +137,56 @@ def detections(
         print_table(columns, ([row[c] for c in columns] for row in plain["classes"]), "by category")
     if out is not None:
         console.print(f"plots: {paths.absolute(out)}", soft_wrap=True)
+
+
+@app.command()
+def model(
+    version: Annotated[str, typer.Argument(help="The model, as in yard@3.", metavar="NAME@VERSION")],
+    on: Annotated[
+        str,
+        typer.Option("--on", help="Frames to measure it on: a split of a release, or a whole one.", metavar="PLACE"),
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Model to compare it with on the same frames.", metavar="NAME@VERSION|@ALIAS"),
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the processor to use.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what was measured before.")] = False,
+    submit: Annotated[bool, typer.Option("--submit", help="Leave it to a gateway, and print the job's id.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a trained model on frames that it has not seen, and compare it with another one.
+
+    The test split of a release is opened for this alone, and each use is counted in the table test_uses. Figures of
+    all, of each category, stream and hour are in evaluation_figures; the 50 frames with the most errors are a
+    selection. Two models are compared by a paired bootstrap over streams or scenes, and where there are fewer than 8
+    of these, the answer is that nobody can tell.
+
+    Example: winnow evaluate model yard@3 --on release:v1/test --against @champion
+    """
+    from getpass import getuser
+
+    from jobs.cli.json_output import print_json
+    from jobs.cli.print_evaluation import print_evaluation
+    from jobs.cli.run_task import run_task
+    from jobs.cli.show import out as console
+    from jobs.dispatch import tasks
+    from jobs.evaluation.options import EvaluateOptions
+    from jobs.storage.workspace import Workspace
+
+    place = Workspace.at(workspace)
+    job_id = tasks.submit(
+        place, EvaluateOptions(model=version, on=on, against=against, by=getuser(), threads=threads, fresh=fresh)
+    )
+    if submit:
+        if as_json:
+            print_json({"job_id": job_id})
+        else:
+            console.print(job_id)
+        return
+    result = run_task(place, job_id, as_json, f"evaluation {job_id}", f"winnow job resume {job_id}")
+    if as_json:
+        print_json({"job_id": job_id, "state": "done", **result})
+        return
+    print_evaluation(place, result)

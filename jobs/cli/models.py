@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
+    from jobs.evaluation.promotion import Evidence
     from jobs.models.weights_store import WeightsEntry
 
 app = Commands(
@@ -141,24 +142,47 @@ def promote(
         int | None, typer.Option("--expect", help="Only if the alias is this version now, 0 for none.", min=0)
     ] = None,
     reason: Reason = None,
+    force: Annotated[
+        str | None,
+        typer.Option("--force", help="Although evidence is missing or against it; the reason stays.", metavar="REASON"),
+    ] = None,
+    dry_run: DryRunOption = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Have an alias refer to a version: annotate.weights=models:NAME@champion takes it from the next run on.
 
-    Example: winnow models promote yard@3 --reason "finds bicycles"
+    A champion needs evidence: an evaluation on frames that it has not seen, and one against the champion before it that
+    says it is better. Without, this exits with 1, and prints what is missing; --dry-run prints all clauses of the rule.
+    Other aliases are free.
+
+    Example: winnow models promote yard@3 --force "finds bicycles"
     """
-    from jobs.core.errors import UserError
+    from jobs.evaluation import promotion
     from jobs.models import registry
     from jobs.storage.store import Store
     from jobs.storage.workspace import Workspace
 
     store = Store(Workspace.at(workspace).require().root)
-    found = registry.find(store, version)
-    if not version.rpartition("@")[2].isdecimal():
-        raise UserError(f"{version}: expected a version by its number, as in {found.reference}")
-    row = registry.set_alias(store, found.name, found.version, alias, by=_user(), reason=reason, expect=expect)
+    if dry_run:
+        _print_evidence(promotion.evidence_for(store, registry.find(store, version)), as_json)
+        return
+    row = promotion.promote(store, version, alias, by=_user(), reason=reason, expect=expect, force=force)
     _print_change(row, as_json)
+
+
+def _print_evidence(evidence: Evidence, as_json: bool) -> None:
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import print_table
+
+    if as_json:
+        clauses = [vars(clause) for clause in evidence.clauses]
+        print_json({"holds": evidence.holds, "clauses": clauses, "evaluation_id": evidence.evaluation_id})
+    else:
+        rows = [("yes" if each.holds else "no", each.name, each.text) for each in evidence.clauses]
+        print_table(("holds", "clause", "by"), rows)
+    if not evidence.holds:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -205,10 +229,18 @@ def history(
         print_json(found)
         return
     rows = [
-        (moment(row["at_ns"]), row["alias"], row["version"], row["previous"] or "", row["by"], row["reason"] or "")
+        (
+            moment(row["at_ns"]),
+            row["alias"],
+            row["version"],
+            row["previous"] or "",
+            row["by"],
+            "forced" if row["is_forced"] else (row["evaluation_id"] or "")[:12],
+            row["reason"] or "",
+        )
         for row in found
     ]
-    print_table(("since", "alias", "version", "before", "by", "why"), rows)
+    print_table(("since", "alias", "version", "before", "by", "evidence", "why"), rows)
 
 
 def _user() -> str:

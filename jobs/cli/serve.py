@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.cli.options import WorkspaceOption
+from jobs.core.choices import MaskDevice
 
 if TYPE_CHECKING:
     from jobs.web.serve import Address
@@ -86,6 +87,13 @@ def serve(
         bool,
         typer.Option("--recover", help="Take reviews over from the tables that the app database, of a backup, lacks."),
     ] = False,
+    mask_weights: Annotated[
+        str,
+        typer.Option("--mask-weights", help="SAM 2 or SAM 3 that makes masks for points and boxes.", metavar="MODEL"),
+    ] = "sam2-tiny",
+    mask_device: Annotated[
+        MaskDevice, typer.Option("--mask-device", help="Where it runs; a job that runs has the GPU first.")
+    ] = "auto",
 ) -> None:
     """Serve a workspace, or a folder of them, to browsers and programs.
 
@@ -117,6 +125,8 @@ def serve(
         has_pages=not no_pages,
         has_gateway=with_gateway,
         recovers=recover,
+        mask_weights=mask_weights,
+        mask_device=mask_device,
     )
     release_soon()
     from jobs.storage.workspace import Workspace

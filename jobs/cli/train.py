@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -168,35 +166,10 @@ def train(
 def _run(place: Workspace, job_id: str, as_json: bool) -> None:
     """Run a training in this process; an interrupt pauses it after the step."""
     from jobs.cli.json_output import print_json
-    from jobs.cli.show import TerminalProgress, err
+    from jobs.cli.run_task import run_task
     from jobs.cli.show import out as console
-    from jobs.core.errors import StoppedRunError
-    from jobs.dispatch import tasks
-    from jobs.runs import job_requests
 
-    progress = TerminalProgress(as_json)
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        if progress.interrupted and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        progress.interrupted = True
-        err.print("stopping after this step; press Ctrl-C again to stop at once")
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with progress:
-            result = tasks.run_here(place, job_id, progress)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if not result:
-        job = job_requests.find(place, job_id)
-        if progress.interrupted and job.state().state == "pending":
-            # It is for this command to continue, when it is given again, and not for a gateway.
-            job_requests.pause(job)
-        state = job.state().state
-        how = f": `winnow train --resume {job_id}` continues it" if state != "cancelled" else ""
-        raise StoppedRunError(state, f"training {job_id} is {state}{how}")
+    result = run_task(place, job_id, as_json, f"training {job_id}", f"winnow train --resume {job_id}")
     if as_json:
         print_json({"job_id": job_id, "state": "done", **result})
         return
@@ -205,7 +178,8 @@ def _run(place: Workspace, job_id: str, as_json: bool) -> None:
         f"{result['model']}: {figures} on val after epoch {result['best_epoch']} of {result['epochs']}", soft_wrap=True
     )
     console.print(f"weights {result['folder']}, under {result['licence']}", soft_wrap=True)
-    console.print(f"next: winnow models promote {result['model']} --workspace {place.root}", soft_wrap=True)
+    on = f"release:{result['release']}/test"
+    console.print(f"next: winnow evaluate model {result['model']} --on {on} --workspace {place.root}", soft_wrap=True)
 
 
 def _resumed(place: Workspace, named: str) -> str:

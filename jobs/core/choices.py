@@ -60,3 +60,4 @@ ReviewedFrames = Literal["all", "changed", "listed"]
 
 RetryOnly = Literal["quarantined"]
 """Which frames of a run are retried."""
+MaskDevice = Literal["auto", "cpu"]

@@ -22,6 +22,10 @@ class UserError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+class UnusableWorkspaceError(UserError):
+    """A workspace is not there, cannot be read, or a newer version has written it."""
+
+
 class UnknownJobError(UserError):
     """There is no job or run of this id, or more than one that begins like it."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from jobs.dispatch.task_options import ExportOptions, ReleaseOptions, SelectOptions, TaskOptions
+from jobs.dispatch.task_options import ExportOptions, MapOptions, ReleaseOptions, SelectOptions, TaskOptions
+from jobs.evaluation.options import EvaluateOptions
 from jobs.training.options import TrainOptions
 
 EXPORT_FOLDER = "dataset"
@@ -29,8 +30,13 @@ def command_of(options: TaskOptions, workspace: str) -> list[str]:
         words = ["release", "create", name, *_plain(given)]
     elif isinstance(options, SelectOptions):
         words = ["select", *_plain(given)]
+    elif isinstance(options, MapOptions):
+        words = ["map", *_plain(given)]
     elif isinstance(options, TrainOptions):
         words = ["train", *_of_train(options, given)]
+    elif isinstance(options, EvaluateOptions):
+        given.pop("by", None)
+        words = ["evaluate", "model", str(given.pop("model")), *_plain(given)]
     else:
         words = ["export", *_of_export(options, given)]
     return ["winnow", *words, "--workspace", workspace]

@@ -1,4 +1,4 @@
-"""Jobs of the queue that are no runs: selections, releases and exports, with their options as a server receives them.
+"""Jobs of the queue that are no runs, as selections or trainings are, with their options as a server receives them.
 
 `model_dump(mode="json")` gives plain values, which the records of a job keep: the names of the fields are a format.
 """
@@ -15,13 +15,15 @@ from jobs.core.errors import UserError
 from jobs.core.naming import wrong_with
 from jobs.datasets.export import ExportRequest
 from jobs.datasets.export_classes import ClassChoice
+from jobs.datasets.frame_map import MapRequest
 from jobs.datasets.frame_sampling import SelectRequest
 from jobs.datasets.splitting import length_of
+from jobs.evaluation.options import EvaluateOptions
 from jobs.storage.paths import Place
 from jobs.training.options import TrainOptions
 from transforms.curate.strategy import Strategy
 
-TaskKind = Literal["select", "release", "export", "train"]
+TaskKind = Literal["select", "release", "export", "train", "evaluate", "map"]
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Sql = Annotated[str, Field(max_length=10_000)]
@@ -72,6 +74,19 @@ class ReleaseOptions(_Options):
     name: _Name
     run: _Name | None = None
     note: Annotated[str, Field(max_length=10_000)] | None = None
+
+
+class MapOptions(_Options):
+    """Options of `winnow map`."""
+
+    by: CompareBy = "embedding"
+    neighbours: Annotated[int, Field(ge=2, le=1000)] = 15
+    min_distance: _Share = 0.1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    def request(self) -> MapRequest:
+        """Return the request of these options."""
+        return MapRequest(self.by, self.neighbours, self.min_distance, self.seed)
 
 
 class ExportOptions(_Options):
@@ -125,13 +140,15 @@ class ExportOptions(_Options):
         )
 
 
-TaskOptions = SelectOptions | ReleaseOptions | ExportOptions | TrainOptions
+TaskOptions = SelectOptions | ReleaseOptions | ExportOptions | TrainOptions | EvaluateOptions | MapOptions
 
-OPTIONS: Mapping[TaskKind, type[SelectOptions | ReleaseOptions | ExportOptions | TrainOptions]] = {
+OPTIONS: Mapping[TaskKind, type[TaskOptions]] = {
     "select": SelectOptions,
     "release": ReleaseOptions,
     "export": ExportOptions,
     "train": TrainOptions,
+    "evaluate": EvaluateOptions,
+    "map": MapOptions,
 }
 
 
@@ -160,12 +177,14 @@ def check(options: TaskOptions, place: Place) -> None:
             raise UserError(wrong)
     elif isinstance(options, TrainOptions):
         options.check()
+    elif isinstance(options, EvaluateOptions):
+        options.measured()
     elif isinstance(options, SelectOptions):
         if wrong := wrong_with("selection", options.name):
             raise UserError(wrong)
         if (options.n is None) == (options.fraction is None):
             raise UserError("n and fraction: expected one of them")
-    else:
+    elif isinstance(options, ExportOptions):
         options.request(place)
         # They become names of folders.
         if wrong_names := [name for name in options.split if not name.isidentifier()]:

@@ -22,6 +22,7 @@ from jobs.dispatch import control_token
 from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.task_options import (
     ExportOptions,
+    MapOptions,
     ReleaseOptions,
     SelectOptions,
     TaskOptions,
@@ -29,6 +30,7 @@ from jobs.dispatch.task_options import (
     kind_of,
     parse,
 )
+from jobs.evaluation.options import EVALUATIONS, EvaluateOptions
 from jobs.records.job_claim import JobClaim
 from jobs.records.job_log import JobLog
 from jobs.records.journal import Journal
@@ -51,6 +53,8 @@ def submit(workspace: Workspace, options: TaskOptions, priority: int = 0) -> str
     root = workspace.require().root
     control_token.check(root)
     check(options, root)
+    if isinstance(options, EvaluateOptions):
+        options = options.resolved(Store(root))
     if isinstance(options, ExportOptions) and root.on_disk() is None:
         raise UserError(f"exports to download are made on disk; use `winnow export --workspace {root} --out PLACE`")
     job_id = new_job_id()
@@ -79,6 +83,11 @@ def run(workspace: Workspace, job: QueuedJob, listener: ProgressListener | None 
             from jobs.training.train_release import run as train
 
             result = train(TrainJob(workspace, job.job_id, claim, journal, listener), options)
+        elif isinstance(options, EvaluateOptions):
+            from jobs.evaluation.evaluate_model import EvaluateJob
+            from jobs.evaluation.evaluate_model import run as evaluate
+
+            result = evaluate(EvaluateJob(workspace, job.job_id, claim, journal, listener), options)
         else:
             result = _result(workspace, job.job_id, options, _Reporter(claim, journal))
         claim.check()
@@ -141,13 +150,14 @@ def figures_of(root: Place, job_id: str) -> dict[str, Any] | None:
 
 
 def forget(root: Place, job_id: str) -> None:
-    """Delete all that an export, or a training, has made or begun to make."""
+    """Delete all that an export, a training or an evaluation has made or begun to make."""
     if (root / _FOLDER).on_disk() is None:
         return
     file = exported_file(root, job_id)
     for path in (file, _temporary(file), _figures_file(root, job_id)):
         path.unlink(missing_ok=True)
-    for folder in (file.with_suffix(""), (root / TRAININGS / job_id).on_disk()):
+    folders = [(root / part / job_id).on_disk() for part in (TRAININGS, EVALUATIONS)]
+    for folder in (file.with_suffix(""), *folders):
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -177,8 +187,15 @@ class _Reporter(SilentListener):
 
 
 def _result(
-    workspace: Workspace, job_id: str, options: SelectOptions | ReleaseOptions | ExportOptions, reporter: _Reporter
+    workspace: Workspace,
+    job_id: str,
+    options: SelectOptions | ReleaseOptions | ExportOptions | MapOptions,
+    reporter: _Reporter,
 ) -> dict[str, Any]:
+    if isinstance(options, MapOptions):
+        from jobs.datasets.frame_map import make_map
+
+        return make_map(workspace, options.request(), reporter.check)
     if isinstance(options, SelectOptions):
         found = select(workspace, options.request())
         return {"name": options.name, "frames": found["chosen"], "of": found["of"]}

@@ -21,6 +21,7 @@ PREFIX = "models:"
 """What a reference to a registered model begins with: `models:NAME@ALIAS`, or `models:NAME@VERSION`."""
 
 _REFERENCE = re.compile(r"(?:models:)?(?P<name>[^@:]+)@(?P<which>[^@:]+)")
+_MOST_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def find(store: Store, reference: str) -> ModelVersion:
     name, which = found["name"], found["which"]
     mine = {row["version"]: row for row in versions(store, name)}
     if which.isdecimal():
-        number = int(which)
+        # Of more digits than any number of a row, which Python may refuse to read.
+        number = int(which) if len(which) <= _MOST_DIGITS else 0
     else:
         number = _current(store.read(schemas.ALIASES).to_pylist(), name, which)
         if not number:
@@ -112,6 +114,7 @@ def set_alias(
     reason: str | None = None,
     expect: int | None = None,
     is_forced: bool = False,
+    evaluation_id: str | None = None,
 ) -> dict[str, Any]:
     """Have an alias refer to a version from now on, and return the row of that change.
 
@@ -146,12 +149,18 @@ def set_alias(
             reason=reason,
             is_forced=is_forced,
             at_ns=time.time_ns(),
+            evaluation_id=evaluation_id,
         )
         return Change([write_part(store.root, schemas.ALIASES, _table(schemas.ALIASES, made))])
 
     store.create_tables([schemas.ALIASES])
     store.transact(schemas.ALIASES, change, f"{name}@{alias}")
     return made
+
+
+def current(store: Store, name: str, alias: str) -> int:
+    """Return the version that an alias of a model refers to now; 0 for none."""
+    return _current(store.read(schemas.ALIASES).to_pylist(), name, alias)
 
 
 def roll_back(store: Store, name: str, alias: str, *, by: str, reason: str | None = None) -> dict[str, Any]:
@@ -176,10 +185,18 @@ def roll_back(store: Store, name: str, alias: str, *, by: str, reason: str | Non
 
 
 def history(store: Store, name: str, alias: str | None = None) -> list[dict[str, Any]]:
-    """Return the changes of the aliases of a model, or of one of them, the oldest first."""
+    """Return the changes of the aliases of a model, or of one of them, the oldest first.
+
+    Those of one alias are in the order of their numbers, also where the clock was set back.
+    """
     rows = [row for row in store.read(schemas.ALIASES).to_pylist() if row["name"] == name]
-    mine = [row for row in rows if alias is None or row["alias"] == alias]
-    return sorted(mine, key=lambda row: (row["at_ns"], row["number"]))
+    mine = sorted((row for row in rows if alias is None or row["alias"] == alias), key=lambda row: row["number"])
+    since: dict[str, int] = {}
+    placed = []
+    for row in mine:
+        since[row["alias"]] = max(row["at_ns"], since.get(row["alias"], 0))
+        placed.append((since[row["alias"]], row["number"], row))
+    return [row for *_, row in sorted(placed, key=lambda each: each[:2])]
 
 
 def _current(rows: list[dict[str, Any]], name: str, alias: str) -> int:

@@ -240,6 +240,7 @@ def _registered(
     return {
         "model": f"{options.name}@{version}",
         "model_id": model_id,
+        "release": options.release,
         "folder": str(target),
         "epochs": len(progress.history),
         "best_epoch": progress.best,

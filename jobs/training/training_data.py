@@ -29,6 +29,7 @@ from schemas import FRAME_KEY
 
 _DATASET = "dataset"
 _SEEN = "seen.json"
+_SPLITS = (TRAIN, VAL)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def tried(workspace: Workspace, options: TrainOptions, folder: Path) -> Training
     """Return what a training would learn from, without its pixels; nothing is recorded, and nothing is refused."""
     data = folder / _DATASET
     export(workspace, replace(_request(options, data), media="none", is_trial=True))
-    return _read(data, _seen(workspace, options.release))
+    return read_images(data, seen_frames(workspace, options.release), _SPLITS)
 
 
 def prepared(workspace: Workspace, options: TrainOptions, folder: Path) -> TrainingData:
@@ -86,10 +87,11 @@ def prepared(workspace: Workspace, options: TrainOptions, folder: Path) -> Train
     data = folder / _DATASET
     if not (data / MANIFEST).is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        seen = _seen(workspace, options.release)
+        seen = seen_frames(workspace, options.release)
         (folder / _SEEN).write_text(json.dumps(sorted(seen)))
         export(workspace, _request(options, data))
-    found = _read(data, {(str(stream), int(number)) for stream, number in json.loads((folder / _SEEN).read_text())})
+    seen = {(str(stream), int(number)) for stream, number in json.loads((folder / _SEEN).read_text())}
+    found = read_images(data, seen, _SPLITS)
     _check(found, options)
     return found
 
@@ -111,7 +113,7 @@ def _request(options: TrainOptions, out: Path) -> ExportRequest:
     )
 
 
-def _seen(workspace: Workspace, release: str) -> set[tuple[str, int]]:
+def seen_frames(workspace: Workspace, release: str) -> set[tuple[str, int]]:
     """Return the frames of a release that a detector, a person or an import has inspected."""
     store = Store(workspace.require().root)
     view = View(store, snapshot_spec.choose(store, None, release))
@@ -122,10 +124,11 @@ def _seen(workspace: Workspace, release: str) -> set[tuple[str, int]]:
     return set(frames.iter_rows())
 
 
-def _read(data: Path, seen: set[tuple[str, int]]) -> TrainingData:
+def read_images(data: Path, seen: set[tuple[str, int]], splits: Sequence[str]) -> TrainingData:
+    """Return the images of some splits of a COCO export; those without objects only where they are among `seen`."""
     manifest = json.loads((data / MANIFEST).read_text(encoding="utf-8"))
-    documents = {split: _document(data, split) for split in (TRAIN, VAL)}
-    names = {each["id"]: str(each["name"]) for each in documents[TRAIN]["categories"]}
+    documents = {split: _document(data, split) for split in splits}
+    names = {each["id"]: str(each["name"]) for each in documents[splits[0]]["categories"]}
     occur = {each["category_id"] for document in documents.values() for each in document["annotations"]}
     chosen = [number for number in names if number in occur]
     labels = {number: at for at, number in enumerate(chosen)}
@@ -184,7 +187,7 @@ def _corners(annotation: Mapping[str, Any]) -> tuple[float, float, float, float]
 
 def _check(found: TrainingData, options: TrainOptions) -> None:
     problems = []
-    for split in (TRAIN, VAL):
+    for split in _SPLITS:
         images = found.images[split]
         if not any(len(image.boxes) for image in images):
             more = f", and {found.unseen[split]:,} that nobody has inspected" if found.unseen.get(split) else ""

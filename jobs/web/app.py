@@ -11,9 +11,11 @@ from fastapi import FastAPI
 
 from jobs.accounts import passwords
 from jobs.accounts.database import Database
+from jobs.dispatch.mask_worker import MaskWorker
 from jobs.storage.locks import Lock
 from jobs.web.assembly import add_routes, new_app
 from jobs.web.event_ring import EventRing
+from jobs.web.gpu_jobs import RunningJobs
 from jobs.web.journals import Journals
 from jobs.web.media import Media
 from jobs.web.metrics import Metrics
@@ -32,7 +34,9 @@ from jobs.web.routes import (
     frames,
     health,
     jobs,
+    keymaps,
     maps,
+    masks,
     media,
     metrics,
     oidc,
@@ -48,6 +52,7 @@ from jobs.web.routes import (
 )
 from jobs.web.seen_frames import SeenFrames
 from jobs.web.settings import Settings
+from jobs.web.text_search import TextEncoders
 from jobs.web.watcher import Watcher
 
 _ROUTES = (
@@ -57,6 +62,7 @@ _ROUTES = (
     accounts,
     projects,
     jobs,
+    keymaps,
     seen_frames,
     configuration,
     datasets,
@@ -72,8 +78,10 @@ _ROUTES = (
     thresholds,
     review,
     review_project,
+    masks,
 )
 _SWEEP_S = 60.0
+_GPU_S = 2.0
 
 
 def create_app(
@@ -96,12 +104,14 @@ def create_app(
         await asyncio.to_thread(app.state.reviews.start)
         if on_start is not None:
             on_start()
-        sweeper = asyncio.create_task(_free_idle(app.state.data, app.state.previews))
+        sweeper = asyncio.gather(_free_idle(app.state.data, app.state.previews), _free_gpu(app.state.masks))
         yield
         decoy.cancel()
         sweeper.cancel()
         await asyncio.to_thread(app.state.reviews.close)
         app.state.media.close()
+        await asyncio.to_thread(app.state.text_encoders.close)
+        await asyncio.to_thread(app.state.masks.close)
         app.state.hashing.close()
 
     app = new_app(settings, database, lock, is_stopping, lifespan, counted)
@@ -110,9 +120,12 @@ def create_app(
     app.state.differences = ReleaseDifferences()
     app.state.reviews = Reviews(database, app.state.data, app.state.projects, settings.recovers)
     app.state.media = Media(server_folder(settings) / "images")
+    busy = RunningJobs(app.state.projects).first_here
+    app.state.masks = MaskWorker(settings.mask_weights, settings.mask_device, busy)
     app.state.overviews = Overviews()
     app.state.journals = Journals()
     app.state.seen = SeenFrames()
+    app.state.text_encoders = TextEncoders()
     add_routes(app, _ROUTES, port)
     return app
 
@@ -123,3 +136,10 @@ async def _free_idle(data: ProjectsData, previews: Previews) -> None:
         await asyncio.sleep(_SWEEP_S)
         data.free_idle()
         previews.free_idle()
+
+
+async def _free_gpu(masks: MaskWorker) -> None:
+    """Have masks give the GPU to a job that begins, as long as the server runs."""
+    while True:
+        await asyncio.sleep(_GPU_S)
+        await asyncio.to_thread(masks.free)

@@ -40,6 +40,7 @@ def page(
     by_place = {(lease.stream_id, lease.frame_idx): lease for lease in taken}
     found = []
     basis = basis_of(shown)
+    by_models = shown.frames.objects.counts
     keys = shown.frames.keys
     named = [place for place in frames.page(start, limit) if keys.find(*place) is not None]
     rows = [int(keys.find(*place) or 0) for place in named]
@@ -59,7 +60,7 @@ def page(
                 "uncertainty": None if math.isnan(uncertainty) else round(uncertainty, 4),
                 "doubts": doubts_of(int(basis.doubts[row])),
                 "keep": bool(verdict & 1) if verdict & 2 else None,
-                "n_objects": states.objects.get(row),
+                "n_objects": states.objects.get(row, None if by_models[row] < 0 else int(by_models[row])),
                 "revision": int(states.revision[row]),
                 "submitted_by": states.submitted_by.get(row),
                 "note": states.notes.get(row),

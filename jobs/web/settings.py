@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from jobs.core.choices import MaskDevice
 from jobs.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Settings:
     people use, where it is not the one that is listened at. `trusted_proxy`: networks whose `X-Forwarded-*` headers are
     believed. `database`: URL of a PostgreSQL database; None for SQLite below what is served. `oidc`: the provider that
     people may sign in with. `recovers`: whether an app database that has lost edits takes them over from the tables.
-    `has_gateway`: whether to keep a gateway running for each project.
+    `has_gateway`: whether to keep a gateway running for each project. `mask_weights`, `mask_device`: what makes
+    masks for points and boxes, and where it may run.
     """
 
     workspace: str | None = None
@@ -46,6 +48,8 @@ class Settings:
     has_pages: bool = True
     has_gateway: bool = False
     recovers: bool = False
+    mask_weights: str = "sam2-tiny"
+    mask_device: MaskDevice = "auto"
 
     @property
     def is_loopback(self) -> bool:

@@ -27,7 +27,7 @@ export class Own implements Way {
     const [image, still, active] = this.layers as [HTMLCanvasElement, HTMLCanvasElement, HTMLCanvasElement];
     const nothing = (): void => {};
     this.editor = new Editor({
-      onEdit: nothing, onSelection: nothing, onTool: nothing, onNotice: nothing,
+      onEdit: nothing, onSelection: nothing, onTool: nothing, onNotice: nothing, onPrompts: nothing,
       onView: () => this.painter?.moved(),
       onObjects: (shapes) => this.painter?.objectsChanged(shapes),
       onActive: () => this.painter?.activeChanged(),

@@ -13,6 +13,7 @@ import pytest
 
 import schemas
 from jobs.dispatch import tasks
+from jobs.evaluation.promotion import NotPromotedError
 from jobs.models import registry
 from jobs.records.run_events import SilentListener
 from jobs.storage.store import Store
@@ -59,7 +60,14 @@ def test_a_small_detector_learns_two_classes(workspace: Workspace) -> None:
     """From nothing, on some 48 images: AP50 of 0.9 or better on images that it has not seen."""
     found = _train(workspace, name="shapes", epochs=16, size=160, augment="minimal")
     assert found["AP50"] >= 0.9, epochs_of(workspace, found["job_id"])
-    said(winnow("models", "promote", "shapes@1", "-w", workspace.root, "--json"))
+    refused = winnow("models", "promote", "shapes@1", "-w", workspace.root)
+    assert isinstance(refused.exception, NotPromotedError)
+    assert any("was never measured" in line for line in refused.exception.problems)
+    on = ("--on", "release:v1/test", "--threads", "1")
+    measured = said(winnow("evaluate", "model", "shapes@1", *on, "-w", workspace.root, "--json"))
+    assert measured["AP50"] > 0.7
+    promoted = said(winnow("models", "promote", "shapes@1", "-w", workspace.root, "--json"))
+    assert (promoted["evaluation_id"], promoted["is_forced"]) == (measured["evaluation_id"], False)
     before = rows(workspace, schemas.ANNOTATED).height
     stream = workspace.folder.parent / "shapes"
     go(workspace, stream, settings=["stages=[annotate]", "annotate.weights=models:shapes@champion"])

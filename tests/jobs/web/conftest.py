@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,11 +21,24 @@ from tests.openid_provider import ProviderProcess, provider_process
 from tests.postgresql import cluster, new_database
 from transforms.synthetic import Sample
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     with cluster() as socket:
         yield socket
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for the tests of a file: as long as it is there, an event loop runs in this thread."""
+    # Imported here: most tests of the server need none.
+    from tests.jobs.web.browsing import chromium
+
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -51,11 +51,11 @@ class Server:
         return cast("httpx.Response", answer)
 
 
-def served(workspace: Workspace, folder: Path) -> Server:
-    """Return a server of one workspace; its accounts are in `folder`."""
+def served(workspace: Workspace, folder: Path, **options: Any) -> Server:
+    """Return a server of one workspace, with more options of `Settings`; its accounts are in `folder`."""
     database = Database(engine_of(f"sqlite:///{folder / 'accounts.sqlite'}"))
     bring_up_to_date(database)
-    settings = Settings(workspace=str(workspace.root), port=PORT, has_pages=False)
+    settings = Settings(workspace=str(workspace.root), port=PORT, has_pages=False, **options)
     app = create_app(settings, database, PORT)
     project = app.state.projects.all()[0].name
     return Server(TestClient(app, base_url=_ORIGIN, raise_server_exceptions=True), database, project)

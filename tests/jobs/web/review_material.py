@@ -117,13 +117,23 @@ def saved(page: Page) -> None:
 
 def place(page: Page, x: float, y: float) -> tuple[float, float]:
     """Return where a pixel of the frame is in the window."""
-    canvas = page.locator(".canvas")
-    view = canvas.get_attribute("data-view")
-    box = canvas.bounding_box()
-    assert view is not None
-    assert box is not None
-    scale, left, top = map(float, view.split())
-    return box["x"] + left + x * scale, box["y"] + top + y * scale
+    scale, left, top = page.evaluate(_AT_REST)
+    return left + x * scale, top + y * scale
+
+
+# Where the frame is in the window, as soon as it has stayed there from one frame of the screen to the next but one.
+_AT_REST = """async () => {
+  const canvas = document.querySelector('.canvas');
+  let before = null;
+  for (;;) {
+    const box = canvas.getBoundingClientRect();
+    const [scale, left, top] = (canvas.dataset.view ?? '').split(' ').map(Number);
+    const found = [scale, box.left + left, box.top + top];
+    if (found.every(Number.isFinite) && String(found) === before) return found;
+    before = String(found);
+    await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+  }
+}"""
 
 
 def drag(page: Page, start: Sequence[float], end: Sequence[float]) -> None:

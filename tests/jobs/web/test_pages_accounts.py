@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from jobs.storage.workspace import Workspace
 from tests.jobs.web.browsing import (
     another_entrance,
-    chromium,
+    by_keys,
     entrance,
     needs_pages,
     opened,
@@ -29,12 +29,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     place = place_of(tmp_path_factory, "yard & hall")
     Workspace.at(place).create()
     with server_process(place, pages=True) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
         yield found
 
 
@@ -156,9 +150,7 @@ def test_the_sheet_lists_the_keys_that_work(server: ServerProcess, browser: Brow
         expect(sheet).to_contain_text("g then m")
         page.keyboard.press("Escape")
         expect(sheet).to_have_count(0)
-        page.keyboard.press("g")
-        page.keyboard.press("m")
-        page.wait_for_url("**/account")
+        by_keys(page, "m", "account")
         page.get_by_label("Name that others see").fill("g j?")
         assert page.url.endswith("/account"), "what is typed into a field is text"
 

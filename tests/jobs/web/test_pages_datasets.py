@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from pycocotools.coco import COCO
 
 from jobs.demo import SETTINGS, write_sample
-from tests.jobs.web.browsing import another_entrance, chromium, entrance, needs_pages, opened, serious_findings
+from tests.jobs.web.browsing import another_entrance, by_keys, entrance, needs_pages, opened, serious_findings
 from tests.jobs.web.browsing import place_of as new_place
 from tests.web_process import ServerProcess, server_process
 from transforms.frames.image import read_header
@@ -31,12 +31,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
 class Stopwatch:
     """Prints how long each step took; `pytest -s` shows it."""
 
@@ -50,9 +44,7 @@ class Stopwatch:
 
 
 def go_to(page: Page, letter: str, name: str) -> None:
-    page.keyboard.press("g")
-    page.keyboard.press(letter)
-    page.wait_for_url(f"**/{name}**")
+    by_keys(page, letter, name)
     expect(page.get_by_role("heading", name=name.capitalize(), level=1)).to_be_visible()
 
 
@@ -76,6 +68,8 @@ def job_over(page: Page) -> None:
 def make_release(page: Page, name: str) -> None:
     go_to(page, "d", "datasets")
     page.get_by_role("link", name="Releases", exact=True).first.click()
+    page.wait_for_url("**/datasets/releases")
+    expect(page.get_by_role("button", name="New release")).to_be_enabled()
     page.keyboard.press("n")
     form = page.get_by_role("form", name="New release")
     expect(form.get_by_label("Name")).to_have_value(name)
@@ -144,6 +138,8 @@ def test_the_whole_job_in_the_browser_alone(
         watch.lap("releases compared")
 
         page.get_by_role("link", name="Exports").click()
+        page.wait_for_url("**/datasets/exports")
+        expect(page.get_by_role("button", name="New export")).to_be_enabled()
         page.keyboard.press("n")
         form = page.get_by_role("form", name="New export")
         form.get_by_role("combobox", name=re.compile("^Of")).select_option("release:v1")

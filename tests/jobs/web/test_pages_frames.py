@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import go
-from tests.jobs.web.browsing import chromium, entrance, needs_pages, opened, place_of, serious_findings
+from tests.jobs.web.browsing import by_keys, entrance, needs_pages, opened, place_of, serious_findings
 from tests.web_process import ServerProcess, server_process
 
 pytestmark = needs_pages
@@ -33,12 +33,6 @@ def server(place: Workspace) -> Iterator[ServerProcess]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
 def _sql(place: Workspace, query: str) -> list[dict[str, Any]]:
     return View.of(place).sql(query).to_pylist()
 
@@ -50,9 +44,7 @@ def _tiles(page: Page, name: str | None = None) -> Locator:
 def _frames(page: Page) -> None:
     """Go to the frames by keys, and wait for the grid."""
     page.wait_for_url("**/overview")
-    page.keyboard.press("g")
-    page.keyboard.press("f")
-    page.wait_for_url("**/frames")
+    by_keys(page, "f", "frames")
     _tiles(page).first.wait_for()
 
 
@@ -154,11 +146,11 @@ def test_an_area_of_the_map_is_a_filter_of_the_frames(
     (known,) = _sql(place, "SELECT count(*) AS n FROM frames WHERE status = 'ok'")
     with opened(browser, entrance(server), viewport={"width": 1440, "height": 900}) as page:
         page.wait_for_url("**/overview")
-        page.keyboard.press("g")
-        page.keyboard.press("p")
-        page.wait_for_url("**/map")
+        by_keys(page, "p", "map")
         plane = page.get_by_role("img", name=re.compile("^Map of"))
         expect(page.get_by_text(f"{known['n']} frames by their layout")).to_be_visible()
+        # It stands below the plane, which is smaller from then on.
+        page.get_by_role("group", name=re.compile("^Colours by")).wait_for()
         box = plane.bounding_box()
         assert box is not None
         page.keyboard.press("l")
@@ -194,7 +186,6 @@ def test_the_frame_under_the_cursor_of_a_timeline_is_shown(server: ServerProcess
     with opened(browser, entrance(server)) as page:
         page.wait_for_url("**/overview")
         slider = page.get_by_role("slider", name="Position in cam")
-        slider.scroll_into_view_if_needed()
         slider.hover()
         expect(page.get_by_role("img", name=re.compile(r"^Frame \d+ of cam$"))).to_be_visible()
         slider.focus()
@@ -202,6 +193,26 @@ def test_the_frame_under_the_cursor_of_a_timeline_is_shown(server: ServerProcess
         page.keyboard.press("Enter")
         page.wait_for_url("**/frames?*frame=126%40cam*")
         expect(page.get_by_role("complementary", name="Frame 126 of cam")).to_be_visible()
+
+
+def test_a_cursor_that_is_there_before_the_timeline_is_counts(server: ServerProcess, browser: Browser) -> None:
+    asked: list[Route] = []
+
+    def hold(route: Route) -> None:
+        asked.append(route)
+
+    with opened(browser, entrance(server)) as page:
+        page.wait_for_url("**/overview")
+        slider = page.get_by_role("slider", name="Position in cam")
+        slider.wait_for()
+        page.route("**/timeline?*", hold)
+        with page.expect_request("**/timeline?*"):
+            page.reload()
+        slider.hover()
+        expect(slider).to_have_attribute("aria-valuetext", "no position chosen")
+        for each in asked:
+            each.continue_()
+        expect(page.get_by_role("img", name=re.compile(r"^Frame \d+ of cam$"))).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

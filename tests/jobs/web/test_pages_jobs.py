@@ -13,15 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from jobs.records.job_log import JobLog
 from jobs.storage.workspace import Workspace
 from tests.helpers import write_noise_stream
-from tests.jobs.web.browsing import (
-    another_entrance,
-    chromium,
-    needs_pages,
-    opened,
-    place_of,
-    serious_findings,
-    winnow,
-)
+from tests.jobs.web.browsing import another_entrance, needs_pages, opened, place_of, serious_findings, winnow
 from tests.web_process import ServerProcess, server_process
 
 pytestmark = needs_pages
@@ -37,12 +29,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, frames: Path) -> Iterator[S
     place = place_of(tmp_path_factory, "hall")
     winnow("run", "--workspace", str(place), "--input", str(frames), "--json")
     with server_process(place, pages=True) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
         yield found
 
 

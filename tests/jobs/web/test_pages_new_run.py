@@ -13,7 +13,15 @@ from jobs.dispatch.execute_job import request_of
 from jobs.dispatch.job_queue import JobQueue
 from jobs.storage.workspace import Workspace
 from tests.helpers import write_noise_stream
-from tests.jobs.web.browsing import another_entrance, chromium, needs_pages, opened, place_of, serious_findings, winnow
+from tests.jobs.web.browsing import (
+    another_entrance,
+    by_keys,
+    needs_pages,
+    opened,
+    place_of,
+    serious_findings,
+    winnow,
+)
 from tests.web_process import ServerProcess, server_process
 
 pytestmark = needs_pages
@@ -32,17 +40,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, frames: Path) -> Iterator[S
         yield found
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
 def new_run(page: Page) -> None:
     page.wait_for_url("**/overview")
-    for key in ("g", "j"):
-        page.keyboard.press(key)
-    page.wait_for_url("**/jobs")
+    by_keys(page, "j", "jobs")
     expect(page.get_by_role("link", name="New run")).to_be_visible()
     page.keyboard.press("n")
     expect(page.get_by_role("heading", name="New run", level=1)).to_be_visible()

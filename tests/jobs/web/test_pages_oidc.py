@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from jobs.storage.workspace import Workspace
-from tests.jobs.web.browsing import another_entrance, chromium, needs_pages, opened, place_of, serious_findings
+from tests.jobs.web.browsing import another_entrance, needs_pages, opened, place_of, serious_findings
 from tests.openid_provider import CLIENT, SECRET, ProviderProcess, provider_process
 from tests.web_process import ServerProcess, server_process
 
@@ -34,12 +34,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, there: ProviderProcess) -> 
         f"issuer: {there.issuer}\nclient_id: {CLIENT}\nname: Harbour\nsecret_file: secret\n", encoding="utf-8"
     )
     with server_process(place, "--oidc", str(file), pages=True) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
         yield found
 
 

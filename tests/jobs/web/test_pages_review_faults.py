@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pycocotools.coco import COCO
 
 from jobs.storage.workspace import Workspace
-from tests.jobs.web.browsing import CHROMIUM, OPTIONS, PATIENCE_MS, chromium, needs_pages, winnow
+from tests.jobs.web.browsing import CHROMIUM, OPTIONS, PATIENCE_MS, needs_pages, winnow
 from tests.jobs.web.review_material import (
     add_people,
     annotated,
@@ -63,7 +63,7 @@ def own_browser(profile: Path) -> Iterator[tuple[subprocess.Popen[bytes], Page]]
         wait_until(lambda: address.exists() and address.read_text(encoding="utf-8").count("\n") > 0)
         port = address.read_text(encoding="utf-8").splitlines()[0]
         with sync_playwright() as playwright:
-            browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
+            browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}", timeout=PATIENCE_MS)
             page = browser.contexts[0].new_page()
             page.set_default_timeout(PATIENCE_MS)
             yield process, page
@@ -123,12 +123,6 @@ def edits(client: httpx.Client) -> list[dict[str, Any]]:
 
 def has(client: httpx.Client, least: int) -> bool:
     return len(edits(client)) >= least
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 def test_an_export_has_what_was_approved_and_negatives(

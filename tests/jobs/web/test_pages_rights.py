@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from jobs.storage.workspace import Workspace
-from tests.jobs.web.browsing import another_entrance, chromium, needs_pages, opened, place_of, serious_findings
+from tests.jobs.web.browsing import another_entrance, needs_pages, opened, place_of, serious_findings
 from tests.web_process import ServerProcess, server_process
 
 pytestmark = needs_pages
@@ -38,12 +38,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     place = place_of(tmp_path_factory, "yard")
     Workspace.at(place).create()
     with server_process(place, pages=True) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
         yield found
 
 

@@ -15,7 +15,7 @@ from jobs.records.journal import Journal
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import go, noise, write_pictures
-from tests.jobs.web.browsing import another_entrance, chromium, needs_pages, opened, place_of, serious_findings, winnow
+from tests.jobs.web.browsing import another_entrance, needs_pages, opened, place_of, serious_findings, winnow
 from tests.web_process import ServerProcess, server_process
 
 pytestmark = needs_pages
@@ -43,12 +43,6 @@ def server(place: Workspace) -> Iterator[ServerProcess]:
     with server_process(place.folder, pages=True) as found:
         yield found
         winnow("gateway", "stop", "--workspace", str(place.folder))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 def kept(place: Workspace) -> set[int]:

@@ -15,7 +15,7 @@ from jobs.runs.run import run
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import go, noise, write_pictures
-from tests.jobs.web.browsing import chromium, entrance, needs_pages, opened, place_of, serious_findings
+from tests.jobs.web.browsing import by_keys, entrance, needs_pages, opened, place_of, serious_findings
 from tests.web_process import ServerProcess, server_process
 
 pytestmark = needs_pages
@@ -37,12 +37,6 @@ def server(place: Workspace) -> Iterator[ServerProcess]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
 def kept(place: Workspace) -> set[int]:
     return {row["frame_idx"] for row in View.of(place).sql("SELECT frame_idx FROM curation WHERE keep").to_pylist()}
 
@@ -51,9 +45,7 @@ def test_a_threshold_is_moved_seen_and_applied(place: Workspace, server: ServerP
     before = kept(place)
     with opened(browser, entrance(server)) as page:
         page.wait_for_url("**/overview")
-        page.keyboard.press("g")
-        page.keyboard.press("t")
-        page.wait_for_url("**/thresholds")
+        by_keys(page, "t", "thresholds")
         effects = page.get_by_label("What would change")
         expect(effects).to_contain_text(f"kept now{len(before)}")
         page.get_by_role("spinbutton", name="dark mean").fill("70")

@@ -9,9 +9,10 @@ import { theme } from './lib/theme.svelte';
 
 theme.start();
 router.start();
+// When it was pressed counts, not when a busy page gets to it.
 document.addEventListener('keydown', (event) => {
   // An open dialog has the keyboard to itself; the browser closes it by Escape.
-  if (!document.querySelector('dialog[open]')) keys.press(event, performance.now());
+  if (!document.querySelector('dialog[open]')) keys.press(event, event.timeStamp);
 });
 void session.start();
 

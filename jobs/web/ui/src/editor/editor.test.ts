@@ -13,7 +13,7 @@ function editing(objects: ReviewObject[], suggestions: ReviewObject[] = []) {
   const notices: string[] = [];
   const nothing = (): void => {};
   const listener: EditorListener = {
-    onEdit: (ops) => edits.push(ops), onNotice: (line) => notices.push(line),
+    onEdit: (ops) => edits.push(ops), onNotice: (line) => notices.push(line), onPrompts: nothing,
     onView: nothing, onObjects: nothing, onActive: nothing, onSelection: nothing, onTool: nothing,
   };
   const editor = new Editor(listener);

@@ -2,7 +2,8 @@
 
 import type { Size } from '../lib/overlay';
 import { FrameEdits } from './frameEdits';
-import { Bitmap } from './masks';
+import { Bitmap, type Counts } from './masks';
+import { isPrompted, NO_PROMPTS, withoutLast, withPoint, type PromptDraft, type Prompts, type Sign } from './prompts';
 import type { SceneObject } from './scene';
 import {
   bounds, boxBetween, centreOf, clampPoint, clockwise, crossesItself, degreesTo, handlesOf, moved, nearestEdge, PULLS, resized,
@@ -12,7 +13,7 @@ import { uuid7 } from './uuid7';
 import { around, kept, panned, toFrame, toScreen, whole, zoomed, type View } from './view';
 import { geometryOf, type Op, type ReviewFrame } from './wire';
 
-export type Tool = 'select' | 'box' | 'turned' | 'polygon' | 'mask';
+export type Tool = 'select' | 'box' | 'turned' | 'polygon' | 'mask' | 'points';
 
 export interface Pointer {
   id: number;
@@ -38,6 +39,7 @@ type Gesture =
   | { kind: 'handle'; handle: Handle; object: SceneObject }
   | { kind: 'box'; from: Point }
   | { kind: 'turned'; from: Point }
+  | { kind: 'prompt'; from: Point; sign: Sign; isBox: boolean }
   | { kind: 'brush'; points: Point[]; value: 0 | 1 };
 
 /** What is being drawn, and is no object yet. */
@@ -45,6 +47,7 @@ export type Draft =
   | { kind: 'shape'; shape: Shape }
   | { kind: 'path'; points: readonly Point[]; to: Point | null; closes: boolean }
   | { kind: 'edge'; from: Point; to: Point }
+  | ({ kind: 'prompts'; drawn: Shape | null } & PromptDraft)
   | { kind: 'brush'; points: readonly Point[]; radius: number; value: 0 | 1 };
 
 export interface EditorListener {
@@ -56,6 +59,8 @@ export interface EditorListener {
   onActive(): void;
   onSelection(): void;
   onTool(): void;
+  /** Points or a box for a mask changed; `onMask` has the answer. */
+  onPrompts(prompts: Prompts): void;
   onNotice(line: string): void;
 }
 
@@ -80,6 +85,10 @@ export class Editor {
   draft: Draft | null = null;
   brush = 16;
   erases = false;
+  /** What the next point says: on the object, or beside it. */
+  sign: Sign = 1;
+  prompts: Prompts = NO_PROMPTS;
+  private mask: Counts | null = null;
   readOnly = false;
   showsSuggestions = true;
   pointer: Point | null = null;
@@ -270,19 +279,21 @@ export class Editor {
 
   /** Whether something is begun and not done: Enter ends it, Escape leaves it. */
   get isDrawing(): boolean {
-    return this.path.length > 0 || this.edge !== null || this.gesture !== null;
+    return this.path.length > 0 || this.edge !== null || this.gesture !== null || isPrompted(this.prompts);
   }
 
   cancel(): void {
     const active = this.active;
-    this.gesture = this.active = this.draft = this.edge = null;
+    this.gesture = this.active = this.draft = this.edge = this.mask = null;
     this.path = [];
+    this.prompts = NO_PROMPTS;
     if (active) this.listener.onObjects([active.shape, ...(this.edits?.scene.get(active.id) ? [(this.edits.scene.get(active.id) as SceneObject).shape] : [])]);
     this.listener.onActive();
   }
 
-  /** End what is begun: close a polygon. */
+  /** End what is begun: close a polygon, keep a mask. */
   finish(): void {
+    if (isPrompted(this.prompts)) return this.keepMask();
     if (this.path.length === 0) return;
     const ring = clockwise(this.path.flat());
     if (ring.length < 6) return this.listener.onNotice('a polygon has three corners at least');
@@ -293,6 +304,7 @@ export class Editor {
   }
 
   takeBack(): void {
+    if (isPrompted(this.prompts)) return this.prompt(withoutLast(this.prompts));
     this.path.pop();
     this.draftPath(null, false);
   }
@@ -317,9 +329,14 @@ export class Editor {
     }
     if (pointer.button > 2 || !this.edits) return;
     const point = toFrame(this.view, pointer.at);
-    if (pointer.button === 2 && this.tool !== 'mask') return;
+    if (pointer.button === 2 && this.tool !== 'mask' && this.tool !== 'points') return;
     if (this.readOnly) return this.downToSelect(pointer, point);
     if (this.tool === 'mask') return this.beginBrush(point, pointer);
+    if (this.tool === 'points') {
+      const sign: Sign = pointer.button === 2 || pointer.alt ? 0 : this.sign;
+      this.gesture = { kind: 'prompt', from: clampPoint(point, this.frame), sign, isBox: false };
+      return;
+    }
     const handle = this.path.length === 0 && !this.edge ? this.handleAt(pointer.at) : null;
     const [object] = this.selected;
     if (handle && object) return this.grab(handle, object, pointer);
@@ -376,6 +393,10 @@ export class Editor {
       case 'turned':
         this.draft = { kind: 'edge', from: gesture.from, to: point };
         break;
+      case 'prompt':
+        gesture.isBox ||= gesture.sign === 1 && Math.hypot(point[0] - gesture.from[0], point[1] - gesture.from[1]) * this.view.scale >= 2 * LEAST_DRAG;
+        if (gesture.isBox) this.draftPrompts({ kind: 'box', box: boxBetween(gesture.from, point, this.frame), degrees: 0 });
+        return;
       case 'brush':
         gesture.points.push(point);
         this.draft = { kind: 'brush', points: gesture.points, radius: this.brush, value: gesture.value };
@@ -414,7 +435,8 @@ export class Editor {
       this.draft = null;
       if (length >= LEAST_DRAG) this.edge = { from: gesture.from, to: point };
       else this.pick(point);
-    } else if (gesture.kind === 'brush') this.endBrush(gesture.points, gesture.value);
+    } else if (gesture.kind === 'prompt') this.endPrompt(gesture.from, gesture.isBox ? point : null, gesture.sign);
+    else if (gesture.kind === 'brush') this.endBrush(gesture.points, gesture.value);
     this.listener.onActive();
   }
 
@@ -583,6 +605,58 @@ export class Editor {
     const centre: Point = [(from[0] + to[0]) / 2 - (uy * height) / 2, (from[1] + to[1]) / 2 + (ux * height) / 2];
     const degrees = ((Math.atan2(uy, ux) * 180) / Math.PI + 360) % 360;
     return { kind: 'box', box: [centre[0] - width / 2, centre[1] - Math.abs(height) / 2, width, Math.abs(height)], degrees };
+  }
+
+  // --- masks by points and boxes
+
+  /** Choose the tool; the selected box, if any, is the first prompt, and the mask becomes its shape. */
+  usePoints(sign: Sign): void {
+    this.sign = sign;
+    if (this.tool !== 'points') this.use('points');
+    else this.listener.onTool();
+    const [object] = this.selected;
+    if (object?.shape.kind === 'box' && object.shape.degrees === 0 && this.selection.length === 1 && !isPrompted(this.prompts) && !this.readOnly) {
+      this.prompt({ points: [], box: object.shape.box, object: object.id });
+    }
+  }
+
+  private endPrompt(from: Point, to: Point | null, sign: Sign): void {
+    if (to) {
+      const box = boxBetween(from, to, this.frame);
+      if (box[2] >= 1 && box[3] >= 1) return this.prompt({ ...this.prompts, box });
+    }
+    this.prompt(withPoint(this.prompts, from, sign));
+  }
+
+  private prompt(prompts: Prompts): void {
+    this.prompts = prompts;
+    if (!isPrompted(prompts)) this.mask = null;
+    this.draftPrompts(null);
+    this.listener.onPrompts(prompts);
+  }
+
+  /** Show what a model says to prompts; null for nothing. What was asked before these prompts is of no use. */
+  onMask(prompts: Prompts, mask: Counts | null): void {
+    if (prompts !== this.prompts) return;
+    this.mask = mask;
+    this.draftPrompts(null);
+    if (!mask && isPrompted(prompts)) this.listener.onNotice('the model finds no object there: give it another point, or a box');
+  }
+
+  private draftPrompts(drawn: Shape | null): void {
+    this.draft = isPrompted(this.prompts) || drawn ? { kind: 'prompts', drawn, prompts: this.prompts, mask: this.mask } : null;
+    this.listener.onActive();
+  }
+
+  private keepMask(): void {
+    const { mask, prompts } = this;
+    if (!mask) return this.listener.onNotice('there is no mask yet; Escape leaves it');
+    const shape: Shape = { kind: 'mask', counts: mask, size: this.frame };
+    this.prompts = NO_PROMPTS;
+    this.mask = this.draft = null;
+    if (prompts.object && this.edits?.scene.get(prompts.object)) this.edit([{ op: 'set', object_id: prompts.object, ...geometryOf(shape) }]);
+    else this.add(shape);
+    this.select([]);
   }
 
   private beginBrush(point: Point, pointer: Pointer): void {

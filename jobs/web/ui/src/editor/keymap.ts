@@ -36,6 +36,8 @@ export const COMMANDS: readonly Command[] = [
   command('Tools', 'turned', 'Turned box: draw an edge, then its height', 'o'),
   command('Tools', 'polygon', 'Polygon', 'p'),
   command('Tools', 'mask', 'Mask brush', 'm'),
+  command('Tools', 'positive', 'Mask by a model: press on the object, or drag a box; Enter keeps it', 'q'),
+  command('Tools', 'negative_point', 'Mask by a model: press what is not of the object', 'e'),
   command('Tools', 'track', 'Track: a keyframe here, interpolated in between', 't'),
   command('Tools', 'larger', 'Larger brush', '+'),
   command('Tools', 'smaller', 'Smaller brush', '-'),

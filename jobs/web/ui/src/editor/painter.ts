@@ -2,7 +2,7 @@
 // shapes is moved as it is, and drawn again when the view rests; what is edited is drawn within its own bounds alone.
 
 import type { Size } from '../lib/overlay';
-import type { Editor } from './editor';
+import type { Draft, Editor } from './editor';
 import { turnHandle } from './editor';
 import { columnsOf } from './masks';
 import type { SceneObject } from './scene';
@@ -436,6 +436,7 @@ export class Painter {
     context.strokeStyle = context.fillStyle = colour;
     context.lineWidth = 2;
     if (draft?.kind === 'shape') this.outline(context, draft.shape, 'faint');
+    else if (draft?.kind === 'prompts') this.drawPrompts(context, draft, colour);
     else if (draft?.kind === 'edge') this.polyline(context, [draft.from, draft.to]);
     else if (draft?.kind === 'path') {
       this.polyline(context, draft.to ? [...draft.points, draft.closes ? (draft.points[0] as Point) : draft.to] : draft.points);
@@ -463,6 +464,35 @@ export class Painter {
       context.stroke();
       context.setLineDash([]);
     }
+  }
+
+  private drawPrompts(context: Context, draft: Extract<Draft, { kind: 'prompts' }>, colour: string): void {
+    const { view, frame } = this.editor;
+    if (draft.mask) this.outline(context, { kind: 'mask', counts: draft.mask, size: frame }, 'strong');
+    context.setLineDash([5, 3]);
+    if (draft.drawn) this.outline(context, draft.drawn, 'none');
+    else if (draft.prompts.box) this.outline(context, { kind: 'box', box: draft.prompts.box, degrees: 0 }, 'none');
+    context.setLineDash([]);
+    for (const { at, sign } of draft.prompts.points) {
+      const [x, y] = toScreen(view, at);
+      context.beginPath();
+      context.arc(x, y, 7, 0, 2 * Math.PI);
+      context.fillStyle = sign ? '#ffffff' : '#111214';
+      context.fill();
+      context.strokeStyle = sign ? '#111214' : '#ffffff';
+      context.lineWidth = 1.5;
+      context.stroke();
+      // A plus or a minus, so that no colour says it alone.
+      context.beginPath();
+      context.moveTo(x - 3.5, y);
+      context.lineTo(x + 3.5, y);
+      if (sign) {
+        context.moveTo(x, y - 3.5);
+        context.lineTo(x, y + 3.5);
+      }
+      context.stroke();
+    }
+    context.strokeStyle = context.fillStyle = colour;
   }
 
   private polyline(context: Context, points: readonly Point[]): void {

@@ -1,6 +1,6 @@
 // Requests to the routes of review.
 
-import { get, imageOf, of, patch, post, remove, type Query } from '../lib/api';
+import { get, imageOf, of, patch, post, put, remove, type Query } from '../lib/api';
 import type { FrameName, FrameNumber } from '../lib/types';
 import type { Answer, Entry } from './outbox';
 import type { FrameState, Op, ReviewFrame } from './wire';
@@ -105,6 +105,11 @@ export interface BulkAnswer {
   refused: { stream: string; idx: FrameNumber; status: number; lines: string[] }[];
 }
 
+export interface MaskAbout {
+  model: string;
+  device: string;
+}
+
 /** What is leased: the tab, and the filters of the list of frames. */
 export interface Wanted {
   tab: 'open' | 'submitted' | 'returned';
@@ -142,8 +147,16 @@ export class ReviewApi {
   figures = (days: number): Promise<Figures> => get(`${this.root}figures`, { days });
   bulk = (body: unknown): Promise<BulkAnswer> => post(`${this.root}bulk`, body);
   tracks = (body: unknown): Promise<BulkAnswer & { track_id: number | string }> => post(`${this.root}tracks`, body);
+  /** Load the model that makes masks. */
+  startMasks = (): Promise<MaskAbout> => post(`${this.root}masks/start`);
+  mask = (frame: FrameName & { h: string }, given: { points: unknown; box: unknown }): Promise<MaskAbout & { rle?: string | null; score?: number | null; seconds: number }> =>
+    post(`${this.root}masks`, { stream: frame.stream_id, idx: frame.frame_idx, h: frame.h, ...given });
   image = (frame: FrameName & { h: string }, w: 320 | 640 | 1280 | 'full'): string => imageOf(this.project, frame, w);
 }
+
+/** The keys that somebody changed, as the server has them; null where it has none. */
+export const storedKeys = async (): Promise<unknown> => (await get<{ keys: unknown }>('me/keymap')).keys;
+export const storeKeys = (keys: Readonly<Record<string, readonly string[]>>): Promise<unknown> => put('me/keymap', { keys });
 
 const DECISIONS = new Set(['approve', 'return', 'reopen']);
 

@@ -2,7 +2,7 @@
 
 import type { FrameNumber, Job } from './types';
 
-export type TaskKind = 'select' | 'release' | 'export';
+export type TaskKind = 'select' | 'release' | 'export' | 'map';
 export const TASK_KINDS: readonly TaskKind[] = ['select', 'release', 'export'];
 
 export interface TaskResult {
@@ -88,6 +88,8 @@ export interface ExportFigures {
     left_out: Record<string, number>;
     given_by_release: Record<string, number>;
     duplicates_unknown: string[];
+    /** Tracks of which no division leaves enough frames; absent from exports of earlier versions. */
+    tracks_in_several?: { stream_id: string; track_id: number; frames: number }[];
   };
   [more: string]: unknown;
 }

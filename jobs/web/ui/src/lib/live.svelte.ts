@@ -31,6 +31,8 @@ class Live {
   /** The server is of another build than these pages are. */
   outdated = $state(false);
   private build = '';
+  /** Another tab has listened for this one. */
+  private followed = false;
   private channel: BroadcastChannel | null = null;
   private source: EventSource | null = null;
   private readonly listeners = new Set<(event: LiveEvent) => void>();
@@ -51,7 +53,10 @@ class Live {
     this.channel = new BroadcastChannel(CHANNEL);
     this.channel.onmessage = (message: MessageEvent<Message>) => {
       if ('event' in message.data) this.take(message.data.event);
-      else if ('connection' in message.data) this.connection = message.data.connection;
+      else if ('connection' in message.data) {
+        this.connection = message.data.connection;
+        this.followed = true;
+      }
       else if (this.source) this.say({ connection: this.connection });
     };
     this.say({ who: true });
@@ -92,7 +97,8 @@ class Live {
     if (signal.aborted) return;
     const source = new EventSource(`${ROOT}events`);
     this.source = source;
-    let lost = tries > 0;
+    // Between the end of the tab that listened and now nobody did.
+    let lost = tries > 0 || this.followed;
     let failed = tries;
     source.onopen = () => {
       failed = 0;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { inWords, nextBin, parts, range } from './timeline';
+import { binAt, inWords, nextBin, parts, range } from './timeline';
 import type { Timeline } from './types';
 
 const timeline: Timeline = {
@@ -31,6 +31,11 @@ test('a position is told in words', () => {
   expect(inWords(timeline, 0)).toBe('frame 0 · 10 of 10 kept · in an idle interval · scene 1 · motion 0.5');
   expect(inWords(timeline, 2)).toBe('gap: no frames');
   expect(inWords(timeline, 3)).toBe('frame 30 · dropped: blurry · scene 2 · motion 0.25');
+});
+
+test('a share of the width is a bin, and its ends are those of the timeline', () => {
+  expect([0, 0.24, 0.25, 0.99, 1, -0.1, 1.2].map((share) => binAt(timeline, share))).toEqual([0, 0, 1, 3, 3, 0, 3]);
+  expect(binAt({ ...timeline, bins: 0 }, 0.5)).toBeNull();
 });
 
 test('keys pass over positions without frames, and stop at the ends', () => {

@@ -82,6 +82,12 @@ export function inWords(timeline: Timeline, bin: number): string {
 const inside = (intervals: readonly (readonly [number, number])[], bin: number): boolean =>
   intervals.some(([from, to]) => bin + 1 > from && bin < to);
 
+/** The bin at a share of the width, from 0 to 1; null where there are none. */
+export function binAt(timeline: Timeline, share: number): number | null {
+  if (timeline.bins === 0) return null;
+  return Math.min(timeline.bins - 1, Math.max(0, Math.floor(share * timeline.bins)));
+}
+
 /** The next bin with a frame in a direction, or the same one. */
 export function nextBin(timeline: Timeline, bin: number, by: number): number {
   const step = Math.sign(by);

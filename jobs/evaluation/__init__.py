@@ -1,0 +1,1 @@
+"""Evaluation of trained models on frames that they have not seen, comparisons, and what may become champion."""
