@@ -46,7 +46,7 @@ class Scopes:
         self._store = store
         self._stages = {s.name: s for s in stages}
         self._streams = sorted(streams)
-        # Reads a row of every frame of the workspace, and is asked for once for each portion of the streams.
+        # Reads a row of every frame of the workspace, and is needed for each portion of the streams.
         self._around: tuple[tuple[str, int], dict[str, set[str]]] | None = None
 
     def states(self, stage: Stage) -> list[ScopeState]:
