@@ -20,7 +20,7 @@ _MOST_LINES = 400
 _TEXTS = {".py", ".md", ".toml", ".yaml", ".j2", ".ipynb", ".txt", ".ts", ".svelte", ".mjs", ".css", ".json", ""}
 # What declares stages, or decides about them together; elsewhere a name of a stage is looked up, never compared.
 _BY_STAGE = {"SPECS", "by_name", "earlier", "keys", "outcomes", "stages", "surveys", "_stages", "_surveys"}
-_DECLARES_STAGES = {"conf/stages.py", "conf/stage_checks.py"}
+_DECLARES_STAGES = {"conf/stages.py", "conf/brand_stages.py", "conf/stage_checks.py"}
 _NO_STAGES = {
     ("jobs/analysis/labels.py", "frames"): "a kind of label",
     ("jobs/analysis/report_streams.py", "idle"): "a reason to drop a frame",

@@ -142,8 +142,8 @@ class Planner:
 
     @property
     def snapshots(self) -> Mapping[str, Snapshot]:
-        """Return the table versions that the plan was made from, by stage."""
-        return self._live
+        """Return the versions that the plan was made from, by table."""
+        return {stage.table.name: self._live[stage.name] for stage in self._stages}
 
     def survey(self, check: Callable[[], None] = lambda: None) -> PixelPlan:
         """Count what there is to do; `check` is called every now and then, and may end it by what it raises."""
@@ -251,7 +251,7 @@ class Planner:
             wanted = own
         for stage in self._stages:
             if live[stage.name].gone is not None:
-                plan.gone.setdefault(stage.name, []).append(live[stage.name].gone)
+                plan.gone.setdefault(stage.table.name, []).append(live[stage.name].gone)
         return self._block_rows(window, live, trusted, wanted)
 
     def _count(

@@ -174,6 +174,9 @@ class Scopes:
             )
             for name in streams
         }
+        for table in stage.spec.work.lists if stage.spec.work else ():
+            listed = _listing_id(self._store.read(table))
+            found = {name: _combined([(name, input_id, listed)]) for name, input_id in found.items()}
         if stage.scope != "run":
             return found
         # What one stream gets of a budget, the others do not; what people have reviewed takes none of it.
@@ -216,6 +219,11 @@ def _sharing_groups(snapshot: Snapshot, stage_key: str) -> dict[str, set[str]]:
         for name in names:
             around.setdefault(name, set()).update(names)
     return around
+
+
+def _listing_id(rows: pa.Table) -> str:
+    """Return a digest of the rows of a table in any order."""
+    return blake3(repr(sorted(map(repr, rows.to_pylist()))).encode()).hexdigest()
 
 
 def _is_incremental(stage: Stage) -> bool:

@@ -20,7 +20,15 @@ import pyarrow as pa
 from transforms.frames.clip import FrameName
 from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import ImageParams, decode_color, read_header
-from transforms.models.inference import REQUEST, ContentChangedError, FrameModel, Inferred, faults_of, infer_in_parts
+from transforms.models.inference import (
+    REQUEST,
+    ContentChangedError,
+    FrameModel,
+    Inferred,
+    faults_of,
+    infer_in_parts,
+    known_of,
+)
 
 SENT = pa.schema(
     [*REQUEST, pa.field("data", pa.binary(), nullable=False), pa.field("whole", pa.bool_(), nullable=False)]
@@ -319,13 +327,14 @@ def answer(body: bytes, model: FrameModel, params: ImageParams, batch: int, pool
     frames = read_rows(body, SENT, MOST_ROWS)
     cv2.setNumThreads(0)
 
-    def prepare(data: bytes, whole: bool) -> Any:
+    def prepare(data: bytes, whole: bool, known: list[dict[str, Any]] | None) -> Any:
         try:
-            return model.prepare(decode_color(data, read_header(data), params, None if whole else model.short_side))
+            color = decode_color(data, read_header(data), params, None if whole else model.short_side)
+            return model.prepare(color) if known is None else model.prepare(color, known)
         except Exception as error:
             return error
 
-    prepared = list(pool.map(prepare, frames["data"].to_pylist(), frames["whole"].to_pylist()))
+    prepared = list(pool.map(prepare, frames["data"].to_pylist(), frames["whole"].to_pylist(), known_of(frames)))
     faults: dict[int, Exception] = {row: p for row, p in enumerate(prepared) if isinstance(p, Exception)}
     there = [(row, p) for row, p in enumerate(prepared) if row not in faults]
     results: dict[int, Any] = {}
