@@ -345,6 +345,9 @@ def _positions(found: pa.Table, window: _Window) -> Int64Array:
     order = {name: at for at, name in enumerate(window.names)}
     codes = found["stream_id"].combine_chunks().dictionary_encode()
     stream = np.array([order[name] for name in codes.dictionary.to_pylist()], np.int64)[codes.indices.to_numpy()]
+    # Rows of finished frames are as many, and in this order, where tables have been compacted.
+    if np.array_equal(found["frame_idx"].to_numpy(), window.frame_idx) and np.array_equal(stream, window.stream):
+        return np.arange(len(stream))
     listed = pl.DataFrame({"s": window.stream, "i": window.frame_idx}).with_row_index("at")
     wanted = pl.DataFrame({"s": stream, "i": found["frame_idx"].to_numpy()})
     joined = wanted.join(listed, on=("s", "i"), how="left", maintain_order="left")
