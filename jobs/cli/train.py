@@ -209,6 +209,7 @@ def _preflight(place: Workspace, options: TrainOptions, as_json: bool) -> None:
     from jobs.cli.show import out as console
     from jobs.cli.show import print_table
     from jobs.storage.spare_files import temporary_folder
+    from jobs.training.estimate import estimate
     from jobs.training.networks import base_of
     from jobs.training.preflight import preflight
     from jobs.training.training_data import tried
@@ -216,9 +217,11 @@ def _preflight(place: Workspace, options: TrainOptions, as_json: bool) -> None:
     options.check()
     base = base_of(options.model)
     with temporary_folder() as folder:
-        found = preflight(tried(place, options, folder), options, base.kind)
+        data = tried(place, options, folder)
+    found = preflight(data, options, base.kind)
+    expected = estimate(base, data, options) if all(data.images.values()) and data.classes else None
     if as_json:
-        print_json({"dry_run": True, **found})
+        print_json({"dry_run": True, **found, "estimate": vars(expected) if expected else None})
         return
     rows = [
         (
@@ -236,6 +239,14 @@ def _preflight(place: Workspace, options: TrainOptions, as_json: bool) -> None:
     console.print(f"images: {', '.join(f'{split} {n:,}' for split, n in images.items())}", soft_wrap=True)
     for line in found["warnings"]:
         console.print(f"! {line}", soft_wrap=True, markup=False)
+    for each in found["recommended"]:
+        console.print(f"> --{each['option']} {each['value']}: {each['reason']}", soft_wrap=True, markup=False)
+    if expected:
+        console.print(
+            f"{options.epochs} epochs take about {expected.minutes:.1f} min here ({expected.step_s:.2f} s a step), and "
+            f"{expected.memory_bytes / 2**30:.1f} GiB of memory",
+            soft_wrap=True,
+        )
 
 
 def _of_ultralytics(
