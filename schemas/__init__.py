@@ -32,8 +32,19 @@ from schemas.evaluations import COMPARISONS, EVALUATION_FIGURES, EVALUATION_FRAM
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
-from schemas.models import ALIASES, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
-from schemas.ops import HEADS, JOURNAL, QUARANTINE, RELEASES, RUNS, SCOPES, SELECTIONS, SPLITS, STAGE_RUNS
+from schemas.models import ALIASES, MODEL_EXPORTS, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
+from schemas.ops import (
+    HEADS,
+    JOURNAL,
+    PROJECTIONS,
+    QUARANTINE,
+    RELEASES,
+    RUNS,
+    SCOPES,
+    SELECTIONS,
+    SPLITS,
+    STAGE_RUNS,
+)
 from schemas.review_events import PROJECT_SETTINGS, REVIEW_EVENTS
 from schemas.reviews import COLUMNS_BY_PEOPLE, ESCALATED, ESCALATIONS, OBJECT_COLUMNS, OVERRIDES, REVIEWS, ROUTING
 
@@ -81,6 +92,7 @@ ALL: tuple[Table, ...] = (
     OVERRIDES,
     IMPORTS,
     SELECTIONS,
+    PROJECTIONS,
     SPLITS,
     QUARANTINE,
     RUNS,
@@ -90,6 +102,7 @@ ALL: tuple[Table, ...] = (
     RELEASES,
     MODELS,
     MODEL_VERSIONS,
+    MODEL_EXPORTS,
     ALIASES,
     TRAIN_EPOCHS,
     TRAIN_SAMPLES,
@@ -146,12 +159,14 @@ __all__ = [
     "MEDIA",
     "MENTIONS",
     "MODELS",
+    "MODEL_EXPORTS",
     "MODEL_VERSIONS",
     "MOTION",
     "OBJECTS_OF",
     "OBJECT_COLUMNS",
     "OCR",
     "OVERRIDES",
+    "PROJECTIONS",
     "PROJECT_SETTINGS",
     "PROPAGATED",
     "PROPAGATIONS",

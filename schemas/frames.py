@@ -14,7 +14,7 @@ STREAMS = Table(
     columns=(
         STREAM_ID,
         Column("uri", pa.string(), "The folder or clip of this id."),
-        Column("kind", pa.string(), "`folder` (one file per frame) or `video`."),
+        Column("kind", pa.string(), "`folder` (one file per frame), `video`, or `recording` (a topic of one)."),
         Column("n_frames", pa.int64(), "Frames listed.", "frames"),
         Column("first_idx", pa.int64(), "Lowest frame number.", nullable=True),
         Column("last_idx", pa.int64(), "Highest frame number.", nullable=True),
@@ -45,7 +45,20 @@ STREAMS = Table(
             "How these names would be read if they were new, where frames keep the numbers that they had before.",
             nullable=True,
         ),
-        Column("part", pa.string(), "Which stream of its folder it is, where names tell several apart.", nullable=True),
+        Column(
+            "part",
+            pa.string(),
+            "Which stream of its folder it is, where names tell several apart, or which topic of its recording.",
+            nullable=True,
+        ),
+        Column("frame_id", pa.string(), "Frame of reference of the camera, of a recording's topic.", nullable=True),
+        Column(
+            "camera_info",
+            pa.string(),
+            "Calibration that a recording holds for the camera, as JSON: `width`, `height`, `distortion_model`, `D`, "
+            "`K`, `R`, `P`.",
+            nullable=True,
+        ),
         Column(
             "timezone",
             pa.string(),
@@ -64,7 +77,12 @@ STREAMS = Table(
 )
 
 FILE_COLUMNS = (
-    Column("uri", pa.string(), "The file of the frame; for clips with the frame's time, `#pts=…&key=…[&packet=…]`."),
+    Column(
+        "uri",
+        pa.string(),
+        "The file of the frame; for clips with the frame's time, `#pts=…&key=…[&packet=…]`; for recordings with the "
+        "place of its message, `#topic=…&at=…`.",
+    ),
     Column("size_bytes", pa.int64(), "Size of the file, or of the frame's packet in a clip.", "bytes", low=0),
     Column("mtime_ns", pa.int64(), "Modification time of the file.", "ns since 1970"),
     Column("stat_id", pa.int64(), "Hash of uri, size and mtime; 0 if they are no proof of unchanged content."),
@@ -76,7 +94,7 @@ TIME_COLUMNS = (
         "time_source",
         pa.string(),
         "Where that time comes from: `name` of the file, `table` (`ingest.times`), `exif` or, of clips, "
-        "`container`. Times without an offset "
+        "`container`, and of recordings `recording`: when the message was recorded. Times without an offset "
         "from UTC are those of `ingest.timezone`, or taken as if they were UTC.",
         nullable=True,
     ),

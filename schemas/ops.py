@@ -148,6 +148,25 @@ SELECTIONS = Table(
     ),
 )
 
+PROJECTIONS = Table(
+    "projections",
+    "Places of frames on a plane, as `winnow map` computed them: frames that look alike are near one another.",
+    key=("projection", *FRAME_KEY),
+    columns=(
+        Column("projection", pa.string(), "Name of the projection: `umap-embedding` or `umap-layout`."),
+        STREAM_ID,
+        FRAME_IDX,
+        Column("method", pa.string(), "`umap`."),
+        Column("model", pa.string(), "The model of the vectors; null for layouts.", nullable=True),
+        Column("neighbours", pa.int64(), "How many neighbours of each frame stay neighbours.", low=2),
+        Column("min_distance", pa.float64(), "How near points may be to each other.", low=0, high=1),
+        Column("seed", pa.int64(), "Seed of the random numbers.", low=0),
+        Column("x", pa.float32(), "Place from left to right; the axes have no meaning, distances have."),
+        Column("y", pa.float32(), "Place from below to above."),
+        Column("created_ns", pa.int64(), "When it was computed.", "ns since 1970"),
+    ),
+)
+
 SPLITS = Table(
     "splits",
     "The split that a frame was given when a release was exported; all later exports of that seed leave it there.",

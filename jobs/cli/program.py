@@ -18,6 +18,7 @@ _COMMANDS = (
     "sql",
     "report",
     "select",
+    "map",
     "export",
     "train",
     "doctor",
@@ -42,7 +43,7 @@ _GROUPS = (
     "key",
     "project",
 )
-_ELSEWHERE = {"select": "select_frames", "inspect": "inspection"}
+_ELSEWHERE = {"map": "map_frames", "select": "select_frames", "inspect": "inspection"}
 """Modules that are not called as their command is, since the standard library or Python has that name."""
 
 

@@ -22,12 +22,22 @@ class UserError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+class UnusableWorkspaceError(UserError):
+    """A workspace is not there, cannot be read, or a newer version has written it."""
+
+
 class UnknownJobError(UserError):
     """There is no job or run of this id, or more than one that begins like it."""
 
 
 class JobStateError(UserError):
     """A job is in a state, or got there meanwhile, that does not allow a request."""
+
+
+class NotPromotedError(UserError):
+    """The evidence for a version of a model does not suffice. Exit code 1: the request was right, the answer is no."""
+
+    exit_code = 1
 
 
 def one_line(error: BaseException | str) -> str:

@@ -16,12 +16,13 @@ from blake3 import blake3
 
 from jobs.core.choices import MediaMode
 from jobs.core.errors import RunFailedError, UserError
-from jobs.storage import paths
 from transforms.formats.exports.folder_names import folder_of, image_name
 from transforms.frames.clip import KEY_PATTERN, Clip, FrameName
 from transforms.frames.image import CorruptImageError, encode_jpeg, read_header
 from transforms.frames.upright import upright
 from transforms.io import object_store
+from transforms.io.frame_bytes import read_frame
+from transforms.io.recordings.recorded_frame import RECORDED_PATTERN
 
 _SHOWN = 3
 _READERS = 4
@@ -42,8 +43,9 @@ def named(rows: pa.Table, media: MediaMode, folder: str, images: pa.Array, below
 
     Images are in `folder`, in subfolders by what `below` names, the outermost first.
 
-    Frames of clips become JPEG files named by their number. `images` has the paths of those that are files already,
-    null for others. Raises `UserError` if something that is not a file is to be linked.
+    Frames of clips become JPEG files named by their number; those of recordings are named so too, and are what their
+    messages hold. `images` has the paths of those that are files already, null for others. Raises `UserError` if
+    something that is not a file is to be linked.
     """
     sources = rows["uri"]
     if media == "none":
@@ -51,13 +53,15 @@ def named(rows: pa.Table, media: MediaMode, folder: str, images: pa.Array, below
             rows.append_column("file_name", sources).append_column("source", sources).append_column("expected", sources)
         )
     of_clip = pc.match_substring_regex(sources, KEY_PATTERN)
+    recorded = pc.struct_field(pc.extract_regex(sources, RECORDED_PATTERN), "suffix")
+    is_part = pc.or_(of_clip, pc.is_valid(recorded))
     is_object = pc.starts_with(pc.coalesce(images, sources), object_store.SCHEME)
     if media == "link" and pc.any(is_object).as_py():
         raise UserError("objects in a bucket are no files that can be linked to; use --media copy")
-    if media == "link" and pc.any(pc.and_(of_clip, pc.is_null(images))).as_py():
+    if media == "link" and pc.any(pc.and_(is_part, pc.is_null(images))).as_py():
         raise UserError(
-            "frames of clips are no files that can be linked to; use --media copy, or run the clips with --set "
-            "ingest.materialize=jpeg"
+            "frames of clips and recordings are no files that can be linked to; use --media copy, or run clips with "
+            "--set ingest.materialize=jpeg"
         )
     streams = pc.dictionary_encode(rows["stream_id"]).combine_chunks()
     folders = pa.array([folder_of(name) for name in streams.dictionary.to_pylist()], pa.string()).take(streams.indices)
@@ -65,8 +69,8 @@ def named(rows: pa.Table, media: MediaMode, folder: str, images: pa.Array, below
     parent = pc.binary_join_element_wise(folder.rstrip("/"), *(levels[level] for level in below), "/")
     own = _encoded(pc.struct_field(pc.extract_regex(sources, r"(?P<name>[^/\\]+)$"), "name"))
     numbers = pc.utf8_lpad(pc.cast(rows["frame_idx"], pa.string()), 8, "0")
-    made = pc.binary_join_element_wise("frame_", numbers, ".jpg", "")
-    names = pc.binary_join_element_wise(parent, pc.if_else(of_clip, made, own), "/")
+    made = pc.binary_join_element_wise("frame_", numbers, pc.coalesce(recorded, pa.scalar(".jpg")), "")
+    names = pc.binary_join_element_wise(parent, pc.if_else(is_part, made, own), "/")
     # The name of an image ends in the hash of its bytes, or in its first digits.
     written = pc.struct_field(pc.extract_regex(images, r"-(?P<hash>[0-9a-f]+)\.jpg$"), "hash")
     return (
@@ -174,7 +178,7 @@ def _copy_or_link(items: Iterable[_Item], media: MediaMode, folder: Path, turned
     """Copy or link files; yield a message for each problem, and add those that EXIF turns to `turned`."""
     for source, name, expected in items:
         try:
-            data = paths.place(source).read()
+            data = read_frame(source).data
         except OSError as error:
             yield f"{source}: {error.strerror or error}"
             continue

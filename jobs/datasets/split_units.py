@@ -46,7 +46,7 @@ def continuous_streams(view: View, streams: Sequence[str]) -> frozenset[str]:
     before = earlier.join(layouts, on=FRAME_KEY, how="left", maintain_order="left")["layout"]
     after = pairs.join(layouts, on=FRAME_KEY, how="left", maintain_order="left")["layout"]
     both = np.stack([_array(before), _array(after)], axis=1)
-    clips = view.lazy("streams").filter(kind="video").select("stream_id").collect()["stream_id"].to_list()
+    clips = view.lazy("streams").filter(pl.col("kind") != "folder").select("stream_id").collect()["stream_id"].to_list()
     found = set(streams) - (set(keys["stream_id"].unique().to_list()) - set(clips))
     for stream in pairs["stream_id"].unique().to_list():
         if is_continuous(both[(pairs["stream_id"] == stream).to_numpy()]):

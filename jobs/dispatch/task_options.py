@@ -15,6 +15,7 @@ from jobs.core.errors import UserError
 from jobs.core.naming import wrong_with
 from jobs.datasets.export import ExportRequest
 from jobs.datasets.export_classes import ClassChoice
+from jobs.datasets.frame_map import MapRequest
 from jobs.datasets.frame_sampling import SelectRequest
 from jobs.datasets.splitting import length_of
 from jobs.evaluation.options import EvaluateOptions
@@ -22,7 +23,7 @@ from jobs.storage.paths import Place
 from jobs.training.options import TrainOptions
 from transforms.curate.strategy import Strategy
 
-TaskKind = Literal["select", "release", "export", "train", "evaluate"]
+TaskKind = Literal["select", "release", "export", "train", "evaluate", "map", "follow"]
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Sql = Annotated[str, Field(max_length=10_000)]
@@ -73,6 +74,19 @@ class ReleaseOptions(_Options):
     name: _Name
     run: _Name | None = None
     note: Annotated[str, Field(max_length=10_000)] | None = None
+
+
+class MapOptions(_Options):
+    """Options of `winnow map`."""
+
+    by: CompareBy = "embedding"
+    neighbours: Annotated[int, Field(ge=2, le=1000)] = 15
+    min_distance: _Share = 0.1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    def request(self) -> MapRequest:
+        """Return the request of these options."""
+        return MapRequest(self.by, self.neighbours, self.min_distance, self.seed)
 
 
 class ExportOptions(_Options):
@@ -126,7 +140,28 @@ class ExportOptions(_Options):
         )
 
 
-TaskOptions = SelectOptions | ReleaseOptions | ExportOptions | TrainOptions | EvaluateOptions
+class FollowedObject(_Options):
+    """An object as a person left it: its box in pixels, left, top, width and height."""
+
+    object_id: _Name
+    category: _Name
+    bbox: tuple[float, float, float, float]
+
+
+class FollowOptions(_Options):
+    """Objects of a frame that are followed over the next ones; `h` begins the frame's content hash."""
+
+    stream: Annotated[str, Field(min_length=1, max_length=1000)]
+    idx: Annotated[int, Field(ge=0, lt=2**63)]
+    h: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    objects: Annotated[tuple[FollowedObject, ...], Field(min_length=1, max_length=200)]
+    frames: Annotated[int, Field(ge=1, le=1024)] = 32
+    weights: _Name = "sam2-tiny"
+
+
+TaskOptions = (
+    SelectOptions | ReleaseOptions | ExportOptions | TrainOptions | EvaluateOptions | MapOptions | FollowOptions
+)
 
 OPTIONS: Mapping[TaskKind, type[TaskOptions]] = {
     "select": SelectOptions,
@@ -134,6 +169,8 @@ OPTIONS: Mapping[TaskKind, type[TaskOptions]] = {
     "export": ExportOptions,
     "train": TrainOptions,
     "evaluate": EvaluateOptions,
+    "map": MapOptions,
+    "follow": FollowOptions,
 }
 
 
@@ -164,12 +201,14 @@ def check(options: TaskOptions, place: Place) -> None:
         options.check()
     elif isinstance(options, EvaluateOptions):
         options.measured()
+    elif isinstance(options, FollowOptions):
+        return
     elif isinstance(options, SelectOptions):
         if wrong := wrong_with("selection", options.name):
             raise UserError(wrong)
         if (options.n is None) == (options.fraction is None):
             raise UserError("n and fraction: expected one of them")
-    else:
+    elif isinstance(options, ExportOptions):
         options.request(place)
         # They become names of folders.
         if wrong_names := [name for name in options.split if not name.isidentifier()]:

@@ -22,6 +22,8 @@ from jobs.dispatch import control_token
 from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.task_options import (
     ExportOptions,
+    FollowOptions,
+    MapOptions,
     ReleaseOptions,
     SelectOptions,
     TaskOptions,
@@ -186,13 +188,26 @@ class _Reporter(SilentListener):
 
 
 def _result(
-    workspace: Workspace, job_id: str, options: SelectOptions | ReleaseOptions | ExportOptions, reporter: _Reporter
+    workspace: Workspace,
+    job_id: str,
+    options: SelectOptions | ReleaseOptions | ExportOptions | MapOptions | FollowOptions,
+    reporter: _Reporter,
 ) -> dict[str, Any]:
+    if isinstance(options, MapOptions):
+        from jobs.datasets.frame_map import make_map
+
+        return make_map(workspace, options.request(), reporter.check)
     if isinstance(options, SelectOptions):
         found = select(workspace, options.request())
         return {"name": options.name, "frames": found["chosen"], "of": found["of"]}
     if isinstance(options, ReleaseOptions):
         return _release(workspace, job_id, options)
+    if isinstance(options, FollowOptions):
+        # It imports models.
+        from jobs.dispatch.follow_objects import follow
+
+        reporter.on_stage_started("follow", options.frames)
+        return follow(workspace, job_id, options, reporter.on_frames_done)
     return _export(workspace, job_id, options, reporter)
 
 

@@ -20,6 +20,7 @@ from jobs.ingest.clips import NO_FRAMES, list_clip
 from jobs.ingest.folder_listing import list_folder
 from jobs.ingest.folders import Tree
 from jobs.ingest.object_tree import tree_of
+from jobs.ingest.recordings import list_recording
 from jobs.ingest.relocation import is_gone, moved_from
 from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage.data_files import Part, write_part
@@ -76,7 +77,9 @@ def catalogue(
                     "an id of its own: --stream-id, once per --input"
                 )
             continue
-        if folders.is_clip(folder) and not tree.is_folder(folder):
+        if folders.is_recording(folder) and not tree.is_folder(folder):
+            found = list_recording(stream_id, folder, params, {} if overrides.reread else known, seen)
+        elif folders.is_clip(folder) and not tree.is_folder(folder):
             before = None if overrides.reread else known.get(stream_id)
             found = [list_clip(stream_id, folder, params, before, seen)]
         else:
@@ -245,7 +248,7 @@ def _named(places: Iterator[Place], root: Place, tree: Tree, bound: Mapping[str,
     """
     # All are on disk, or all in a bucket.
     paths: list[PurePath] = [path.relative_to(root) for path in places]
-    is_clip = [folders.is_clip(path) and not tree.is_folder(root / path.as_posix()) for path in paths]
+    is_clip = [folders.is_stream_file(path) and not tree.is_folder(root / path.as_posix()) for path in paths]
     short = [path.with_suffix("") if clip else path for path, clip in zip(paths, is_clip, strict=True)]
     taken = Counter(short)
     found = {}

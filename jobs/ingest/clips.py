@@ -49,7 +49,7 @@ def list_clip(
     racy = is_racy(mtime_ns, described["listed_ns"], changed_ns)
     described["source_id"] = None if racy else int(stat_ids(uri, size, mtime)[0])
     if before is not None and not racy and all(before[n] == described[n] for n in ("sampling", "source_id")):
-        known = _known(stream_id, path, before, seen)
+        known = listed_before(stream_id, path, before, seen)
         in_zone = known is not None and (known.time_source != "name" or known.row["timezone"] == params.timezone)
         if known is not None and in_zone:
             return known
@@ -91,8 +91,8 @@ _COLUMNS = ("frame_idx", "name", "size_bytes", "mtime_ns", "t_ns")
 NO_FRAMES = pa.schema([(name, pa.string() if name == "name" else pa.int64()) for name in _COLUMNS]).empty_table()
 
 
-def _known(stream_id: str, path: Place, before: Mapping[str, Any], seen: Snapshot) -> StreamFiles | None:
-    """Return the stream from its earlier listing, if the table has it."""
+def listed_before(stream_id: str, path: Place, before: Mapping[str, Any], seen: Snapshot) -> StreamFiles | None:
+    """Return the stream of a clip or a recording from its earlier listing, if the table has it."""
     columns = ("frame_idx", "uri", "size_bytes", "mtime_ns", "t_ns", "time_source")
     listed = seen.read(columns, streams=frozenset([stream_id])).sort_by("frame_idx")
     if before["uri"] != str(path) or listed.num_rows != before["n_frames"]:

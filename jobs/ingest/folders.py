@@ -19,6 +19,7 @@ from jobs.ingest.name_reading import holds_frames
 from jobs.storage.paths import Place, place
 from transforms.frames import clip
 from transforms.io import object_store
+from transforms.io.recordings import recorded_frame
 
 _SCAN_CHUNK = 1 << 14
 
@@ -41,6 +42,16 @@ NO_FILES = Files(pa.array([], pa.string()), np.empty(0, np.int64), np.empty(0, n
 def is_clip(path: Place | PurePath) -> bool:
     """Return whether a file is a clip, by its name."""
     return path.suffix.lower().removeprefix(".") in clip.EXTENSIONS
+
+
+def is_recording(path: Place | PurePath) -> bool:
+    """Return whether a file is a recording of a robot or a vehicle, by its name."""
+    return path.suffix.lower().removeprefix(".") in recorded_frame.EXTENSIONS
+
+
+def is_stream_file(path: Place | PurePath) -> bool:
+    """Return whether a file holds streams of frames by itself: whether it is a clip or a recording, by its name."""
+    return is_clip(path) or is_recording(path)
 
 
 class Tree(Protocol):
@@ -125,10 +136,10 @@ def _existing(given: str, named: Place, problems: list[str]) -> Place | None:
     try:
         if not path.exists():
             problems.append(f"input {given} does not exist; expected a folder of frames such as image_0.jpg")
-        elif not path.is_dir() and not is_clip(path):
-            kinds = ", ".join(clip.EXTENSIONS)
+        elif not path.is_dir() and not is_stream_file(path):
+            kinds = ", ".join((*clip.EXTENSIONS, *recorded_frame.EXTENSIONS))
             problems.append(
-                f"input {given} is a file; expected a folder of frames such as image_0.jpg, or a clip ({kinds})"
+                f"input {given} is a file; expected a folder of frames (image_0.jpg), a clip or a recording ({kinds})"
             )
         elif not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
             problems.append(f"input {given} cannot be read: permission denied")
@@ -197,7 +208,7 @@ def below(root: Path, glob: str, problems: list[str], name: str | None = None) -
             continue
         visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(below for below in folders if not below.startswith("."))
-        found = [Path(folder, file) for file in sorted(files) if is_chosen_clip(file, glob)]
+        found = [Path(folder, file) for file in sorted(files) if is_chosen_file(file, glob)]
         if folder != str(root) and DiskTree(root, name).holds_frames(place(folder), glob):
             found.insert(0, Path(folder))
         for path in found:
@@ -207,9 +218,9 @@ def below(root: Path, glob: str, problems: list[str], name: str | None = None) -
                 problems.append(f"{_as_text(str(path))}: the name is not UTF-8; rename it")
 
 
-def is_chosen_clip(name: str, glob: str) -> bool:
-    """Return whether a file of this name is a clip that matches `glob`."""
-    return is_clip(Path(name)) and not name.startswith(".") and fnmatch.fnmatchcase(name, glob)
+def is_chosen_file(name: str, glob: str) -> bool:
+    """Return whether a file of this name is a clip or a recording that matches `glob`."""
+    return is_stream_file(Path(name)) and not name.startswith(".") and fnmatch.fnmatchcase(name, glob)
 
 
 def scan(folder: Path, with_status: bool = True) -> Files:

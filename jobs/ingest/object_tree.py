@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from jobs.ingest.folders import NO_FILES, DiskTree, Files, Tree, is_chosen_clip, is_clip
+from jobs.ingest.folders import NO_FILES, DiskTree, Files, Tree, is_chosen_file, is_stream_file
 from jobs.ingest.name_reading import holds_frames
 from jobs.storage.paths import Place, place
 from transforms.io import object_store
@@ -34,7 +34,7 @@ class PrefixTree:
         self._root = root
         self._name = name
         self._folders: dict[str, _Folder] = {}
-        self._is_clip = is_clip(root) and root.exists()
+        self._is_clip = is_stream_file(root) and root.exists()
         for entry in () if self._is_clip else object_store.listing(str(root)):
             folder, _, name = entry.uri.rpartition("/")
             held = self._folders.setdefault(folder, _Folder())
@@ -47,7 +47,7 @@ class PrefixTree:
         if at == self._root:
             return not self._is_clip
         folder = self._folders.get(str(at.parent))
-        return not (is_clip(at) and folder is not None and at.name in folder.names)
+        return not (is_stream_file(at) and folder is not None and at.name in folder.names)
 
     def names(self) -> list[str]:
         """Return the names directly in the input, in order."""
@@ -66,7 +66,7 @@ class PrefixTree:
             if at != self._root and self.holds_frames(at, glob):
                 yield at
             for name in sorted(self._folders[folder].names):
-                if is_chosen_clip(name, glob):
+                if is_chosen_file(name, glob):
                     yield at / name
 
     def holds_frames(self, folder: Place, glob: str) -> bool:

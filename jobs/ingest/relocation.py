@@ -55,7 +55,7 @@ def _holds_frames_of(stream: StreamFiles, stream_id: str, store: Store) -> bool:
         return False
     if (common["mtime_ns"] == common["mtime_ns_before"]).mean() >= _LEAST_SHARE:  # type: ignore[operator]
         return True
-    if stream.row["kind"] == "video":
+    if stream.row["kind"] != "folder":
         return common.height == min(now.height, before.num_rows)
     few = common.gather(sorted({n * (common.height - 1) // (_COMPARED - 1) for n in range(_COMPARED)}))
     return _have_content(few, stream_id, store)

@@ -45,7 +45,18 @@ class StreamFiles:
             "gaps": [],
             **dict.fromkeys(("n_missing", "n_ignored", "n_repeated", "n_bad"), 0),
             **dict.fromkeys(
-                ("sampling", "source_id", "error", "naming", "naming_now", "part", "timezone", "n_unclear_times")
+                (
+                    "sampling",
+                    "source_id",
+                    "error",
+                    "naming",
+                    "naming_now",
+                    "part",
+                    "timezone",
+                    "n_unclear_times",
+                    "frame_id",
+                    "camera_info",
+                )
             ),
             "sizes": [],
         }
@@ -67,7 +78,7 @@ class StreamFiles:
         first, last = 0 if span[0] is None else first, self.n_frames if span[1] is None else last
         files = self.files.slice(first, last - first)
         uris = pc.binary_join_element_wise(
-            pa.scalar(self.uri if self.row["kind"] == "video" else f"{self.uri}/"), files["name"], ""
+            pa.scalar(f"{self.uri}/" if self.row["kind"] == "folder" else self.uri), files["name"], ""
         )
         sizes, mtimes = files["size_bytes"].to_numpy(), files["mtime_ns"].to_numpy()
         t_ns = files["t_ns"].combine_chunks()

@@ -9,7 +9,7 @@ import secrets
 from importlib.metadata import version
 from pathlib import Path
 
-from jobs.core.errors import UserError
+from jobs.core.errors import UnusableWorkspaceError, UserError
 from jobs.storage import paths
 from jobs.storage.paths import Place
 from transforms.io.object_store import SCHEME
@@ -65,9 +65,9 @@ class Workspace:
         return (self.root / _MARKER).exists()
 
     def require(self) -> Workspace:
-        """Return the workspace if it exists, else raise `UserError`."""
+        """Return the workspace if it exists, else raise `UnusableWorkspaceError`."""
         if not self.exists:
-            raise UserError(
+            raise UnusableWorkspaceError(
                 f"there is no workspace at {self.root}; run `winnow run --input FOLDER` first, or name another "
                 "with --workspace or $WINNOW_WORKSPACE"
             )
@@ -102,28 +102,28 @@ class Workspace:
     def _check(self) -> None:
         try:
             if self.root.is_not_a_folder():
-                raise UserError(f"workspace {self.root} is a file, expected a folder")
+                raise UnusableWorkspaceError(f"workspace {self.root} is a file, expected a folder")
             try:
                 marker = json.loads((self.root / _MARKER).read())
             except FileNotFoundError:
                 # What begins with a dot may be what a creation left that was cut short.
                 if self.root.has_entries():
-                    raise UserError(
+                    raise UnusableWorkspaceError(
                         f"workspace {self.root} is a folder with other things in it (no {_MARKER}); name an empty or "
                         "new one with --workspace"
                     ) from None
                 return
         except (OSError, ValueError) as error:
-            raise UserError(f"workspace {self.root} cannot be read: {error}") from error
+            raise UnusableWorkspaceError(f"workspace {self.root} cannot be read: {error}") from error
         number = marker.get("format") if isinstance(marker, dict) else None
         if type(number) is not int or number < 1:
-            raise UserError(
+            raise UnusableWorkspaceError(
                 f"workspace {self.root}: {_MARKER} is damaged, expected an object that says the format of the tables, "
                 f'found {json.dumps(marker)[:_SHOWN]}; bring it back from a backup, or write {{"format": {FORMAT}}} '
                 "into it"
             )
         if number > FORMAT:
-            raise UserError(
+            raise UnusableWorkspaceError(
                 f"workspace {self.root} has format {number}, written by {marker.get('created_by', '?')}; "
                 f"this version reads up to format {FORMAT}: upgrade winnow"
             )

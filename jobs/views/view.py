@@ -184,12 +184,10 @@ class View:
 
         >>> view.sql_on({"pairs": pa.table({"a": [1, 2]})}, "SELECT a FROM pairs WHERE a > 1")  # doctest: +SKIP
         """
-        with relations.connect(limits) as connection:
-            with self._user_errors(limits):
-                checked_table_names(connection, query)
+        with relations.connect(limits) as connection, self._user_errors(limits):
+            checked_table_names(connection, query)
             Relations(dict(data)).register(connection)
-            with self._user_errors(limits):
-                return result.presentable(connection.sql(query).to_arrow_table())
+            return result.presentable(connection.sql(query).to_arrow_table())
 
     @contextmanager
     def stream(self, query: str, size: int = BATCH) -> Iterator[Iterator[pa.Table]]:
@@ -211,8 +209,9 @@ class View:
         with relations.connect(limits) as connection:
             with self._user_errors(limits):
                 names = checked_table_names(connection, query)
-            self._relations_of(names).register(connection)
+            known = self._relations_of(names)
             with self._user_errors(limits):
+                known.register(connection)
                 yield connection
 
     @contextmanager

@@ -39,6 +39,7 @@ from jobs.web.routes import (
     masks,
     media,
     metrics,
+    models,
     oidc,
     overrides,
     overview,
@@ -52,6 +53,7 @@ from jobs.web.routes import (
 )
 from jobs.web.seen_frames import SeenFrames
 from jobs.web.settings import Settings
+from jobs.web.text_search import TextEncoders
 from jobs.web.watcher import Watcher
 
 _ROUTES = (
@@ -67,6 +69,7 @@ _ROUTES = (
     datasets,
     dataset_figures,
     events,
+    models,
     overrides,
     overview,
     streams,
@@ -109,6 +112,7 @@ def create_app(
         sweeper.cancel()
         await asyncio.to_thread(app.state.reviews.close)
         app.state.media.close()
+        await asyncio.to_thread(app.state.text_encoders.close)
         await asyncio.to_thread(app.state.masks.close)
         app.state.hashing.close()
 
@@ -123,6 +127,7 @@ def create_app(
     app.state.overviews = Overviews()
     app.state.journals = Journals()
     app.state.seen = SeenFrames()
+    app.state.text_encoders = TextEncoders()
     add_routes(app, _ROUTES, port)
     return app
 

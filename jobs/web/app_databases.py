@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobs.storage.workspace import DEFAULT, Workspace
-from jobs.web.projects import single_name
+from jobs.web.places import single_name
 from jobs.web.settings import FOLDER
 
 ACCOUNTS = "accounts.sqlite"

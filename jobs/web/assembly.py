@@ -64,7 +64,10 @@ def new_app(
 
 def add_routes(app: FastAPI, modules: Sequence[ModuleType], port: int) -> None:
     """Add the routes of some modules, the pages and the guard. Raises `LookupError` for a route without a rule."""
-    _apply_rules([route for module in modules for route in module.router.routes])
+    locals_ = [module.local for module in modules if hasattr(module, "local")]
+    _apply_rules([route for router in (*(module.router for module in modules), *locals_) for route in router.routes])
+    for router in locals_:
+        app.include_router(router, dependencies=[Depends(authorise)])
     for module in modules:
         app.include_router(module.router, prefix=API, dependencies=[Depends(authorise)])
     add_handlers(app)

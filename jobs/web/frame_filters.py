@@ -13,9 +13,8 @@ from jobs.web import frame_kinds
 from jobs.web.frame_columns import FIRST_REASON, NO_TIME, Array
 from jobs.web.frame_conditions import fulfilled
 from jobs.web.frame_table import FrameTable
-from jobs.web.frame_vectors import By
 from jobs.web.project_data import Shown
-from jobs.web.projections import frame_map, inside
+from jobs.web.projections import MapBy, frame_map, inside
 from jobs.web.snapshots import FrameList
 
 Keep = Literal["kept", "dropped", "undecided"]
@@ -49,7 +48,7 @@ class FrameFilter:
     caption: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
     reviewed: tuple[str, ...] = ()
-    area: tuple[By, tuple[tuple[float, float], ...]] | None = None
+    area: tuple[MapBy, tuple[tuple[float, float], ...]] | None = None
 
     def masks(self, shown: Shown) -> dict[str, Array]:
         """Return for each kind that is restricted which frames fulfil it, boolean, shape (N,).
@@ -165,7 +164,7 @@ def _scores(shown: Shown, between: tuple[float, float]) -> Array:
     return (values >= low) & (values <= high)
 
 
-def _area(shown: Shown, area: tuple[By, tuple[tuple[float, float], ...]]) -> Array:
+def _area(shown: Shown, area: tuple[MapBy, tuple[tuple[float, float], ...]]) -> Array:
     by, corners = area
     return inside(frame_map(shown, by), np.array(corners, np.float32))
 

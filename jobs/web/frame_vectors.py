@@ -46,7 +46,7 @@ def parts(shown: Shown, by: By) -> Iterator[Vectors]:
     cells less their mean, of length 1, so that the product of two is their correlation; those of frames without any
     contrast are left out.
     """
-    wanted = _model(shown) if by == "embedding" else None
+    wanted = model_of(shown) if by == "embedding" else None
     for rows in _batches(shown, by):
         if by == "layout":
             yield _layouts(shown, rows)
@@ -64,12 +64,12 @@ def vector_of(shown: Shown, row: int, by: By) -> Array | None:
     if not stored.num_rows:
         return None
     if by == "embedding":
-        return vector_array(stored["vector"])[0] if stored["model"][0].as_py() == _model(shown) else None
+        return vector_array(stored["vector"])[0] if stored["model"][0].as_py() == model_of(shown) else None
     found = _layouts(shown, stored).vectors
     return found[0] if len(found) else None
 
 
-def _model(shown: Shown) -> str | None:
+def model_of(shown: Shown) -> str | None:
     """Return the model that most frames were embedded by."""
     return shown.frames.held("model", (schemas.EMBEDDINGS,), lambda: _count_models(shown))
 

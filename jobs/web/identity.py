@@ -114,6 +114,8 @@ def authorise(request: Request) -> Identity:
     found = identify(request)
     if found is None:
         raise NotSignedInError(_SIGN_IN)
+    # Lines of errors depend on who reads them.
+    request.state.is_admin = found.is_admin
     check(database_of(request), found, rule, request.path_params.get("project"))
     return found
 

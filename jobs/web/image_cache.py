@@ -25,6 +25,8 @@ class ImageCache:
 
     def __init__(self, folder: Path, most_bytes: int = _MOST_BYTES) -> None:
         self.folder = folder
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
         self._most_bytes = most_bytes
         self._lock = Lock()
         self._sizes: OrderedDict[str, int] | None = None
@@ -58,7 +60,8 @@ class ImageCache:
         path = self._path(name)
         partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            # Where the folder was moved away, none is made in its place.
+            path.parent.mkdir(exist_ok=True)
             partial.write_bytes(data)
             partial.replace(path)
         except OSError:

@@ -12,6 +12,9 @@ from jobs.web.problems import problem
 from jobs.web.version import STATIC
 
 API = "/api/v1"
+METRICS = "/metrics"
+"""Where a server that only its machine reaches answers Prometheus."""
+
 PAGES = "pages"
 """Name of the route of the pages."""
 
@@ -42,7 +45,11 @@ def add_pages(app: FastAPI, folder: Path = STATIC) -> None:
 
 def is_page(path: str) -> bool:
     """Return whether an address is one of a page; names of projects may have dots in them, other pages have none."""
-    return not path.startswith("/api/") and (path.startswith(_PROJECTS) or "." not in path.rpartition("/")[2])
+    return (
+        path != METRICS
+        and not path.startswith("/api/")
+        and (path.startswith(_PROJECTS) or "." not in path.rpartition("/")[2])
+    )
 
 
 def _file(files: dict[str, Path], name: str, accepted: str, caching: str) -> Response:

@@ -22,7 +22,15 @@ from jobs.accounts.errors import (
     UnknownAccountError,
     UnreachableError,
 )
-from jobs.core.errors import BrokenTableError, JobStateError, UnknownJobError, UserError, one_line
+from jobs.core.errors import (
+    BrokenTableError,
+    JobStateError,
+    NotPromotedError,
+    UnknownJobError,
+    UnusableWorkspaceError,
+    UserError,
+    one_line,
+)
 from jobs.core.os_errors import as_problem, damage_in
 from jobs.editing.errors import (
     ChangedImageError,
@@ -31,6 +39,8 @@ from jobs.editing.errors import (
     NotAllowedError,
     UnknownFrameError,
 )
+from jobs.web.hidden_paths import within_projects, without_folders
+from jobs.web.places import places_of
 from jobs.web.plain import with_times
 
 MEDIA_TYPE = "application/problem+json"
@@ -75,6 +85,7 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (AccountConflictError, 409),
     (JobStateError, 409),
     (StateConflictError, 409),
+    (NotPromotedError, 409),
     (EditConflictError, 409),
     (GoneError, 410),
     (ChangedImageError, 410),
@@ -84,6 +95,7 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (DatabaseFullError, 507),
     (UnreachableError, 503),
     (BrokenTableError, 503),
+    (UnusableWorkspaceError, 503),
 )
 
 
@@ -112,10 +124,10 @@ def add_handlers(app: FastAPI) -> None:
     """Have an application answer every error as a problem; none of its answers has a traceback."""
 
     @app.exception_handler(UserError)
-    async def _of_user(_: Request, error: UserError) -> Response:
+    async def _of_user(request: Request, error: UserError) -> Response:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
         headers = {"Retry-After": str(max(1, round(error.wait_s)))} if isinstance(error, TooManyTriesError) else None
-        return problem(status, error.problems, error.exit_code, headers, _about(error))
+        return problem(status, _for(request, error.problems), error.exit_code, headers, _about(error))
 
     @app.exception_handler(RequestValidationError)
     async def _of_request(_: Request, error: RequestValidationError) -> Response:
@@ -141,11 +153,25 @@ def of_failure(request: Request, error: Exception) -> Response:
     """Log an error that nobody expected and return a problem that repeats nothing of it."""
     if isinstance(error, OSError):
         _log(request, error)
-        return problem(507 if error.errno in _FULL else 503, [as_problem(error)], _FAILED)
+        lines = _for(request, [as_problem(error)])
+        if not _asks_as_admin(request):
+            lines = without_folders(lines)
+        return problem(507 if error.errno in _FULL else 503, lines, _FAILED)
     if damage := damage_in(error):
         return problem(503, [damage], _FAILED)
     _log(request, error)
     return problem(500, ["the server failed at this; its log says how"], _FAILED)
+
+
+def _asks_as_admin(request: Request) -> bool:
+    return bool(getattr(request.state, "is_admin", False))
+
+
+def _for(request: Request, lines: Iterable[str]) -> list[str]:
+    """Return lines for the one who asks: places of the server are named to its admins alone."""
+    if _asks_as_admin(request):
+        return list(lines)
+    return within_projects(lines, places_of(request.app.state.settings))
 
 
 def _log(request: Request, error: Exception) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import pyarrow.compute as pc
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.web.frame_columns import Array
+from jobs.web.frame_columns import Array, places
 from jobs.web.frame_vectors import KINDS, By, are_there, parts, table_of
 from jobs.web.project_data import Shown
+
+MapBy = By | Literal["umap-embedding", "umap-layout"]
+STORED: tuple[MapBy, ...] = ("umap-embedding", "umap-layout")
+"""Maps that `winnow map` computes; others are computed when they are first requested."""
 
 NOWHERE = np.uint16(65535)
 """The coordinates of a frame that has no vector."""
@@ -49,21 +55,46 @@ class FrameMap:
         return int(rows[away.argmin()])
 
 
-def kinds(shown: Shown) -> list[By]:
-    """Return the vectors that there are to project: those of a model first."""
-    return [kind for kind in KINDS if are_there(shown, kind)]
+def kinds(shown: Shown) -> list[MapBy]:
+    """Return the maps that there are: principal components of vectors, those of a model first, and stored ones."""
+    there: list[MapBy] = [kind for kind in KINDS if are_there(shown, kind)]
+    stored = shown.frames.held("projections", (schemas.PROJECTIONS,), lambda: _names(shown))
+    return [*there, *(name for name in STORED if name in stored)]
 
 
-def frame_map(shown: Shown, by: By) -> FrameMap:
-    """Return the map by some vectors: their first two principal components. Raises `UserError` where there are none."""
-    if not are_there(shown, by):
-        table = table_of(by)
+def frame_map(shown: Shown, by: MapBy) -> FrameMap:
+    """Return a map: the first two principal components of vectors, or what `winnow map` has stored.
+
+    Raises `UserError` where there are no vectors, or nothing was stored.
+    """
+    vectors = next((kind for kind in KINDS if kind == by), None)
+    if vectors is None:
+        if by not in kinds(shown):
+            raise UserError(f"there is no map {by}; `winnow map --by {by.partition('-')[2]}` computes it")
+        tables = (schemas.PROJECTIONS, schemas.FRAMES)
+        return shown.frames.held(f"map {by}", tables, lambda: _stored(shown, by))
+    table = table_of(vectors)
+    if not are_there(shown, vectors):
         raise UserError(
             f"there are no vectors of kind {by}; run the streams with the stage {table.written_by} (--add-stage "
             f"{table.written_by})"
         )
-    tables = (table_of(by), schemas.FRAMES)
-    return shown.frames.held(f"map {by}", tables, lambda: _principal(shown, by))
+    return shown.frames.held(f"map {by}", (table, schemas.FRAMES), lambda: _principal(shown, vectors))
+
+
+def _names(shown: Shown) -> frozenset[str]:
+    return frozenset(shown.store.read(schemas.PROJECTIONS, ("projection",))["projection"].unique().to_pylist())
+
+
+def _stored(shown: Shown, name: str) -> FrameMap:
+    """Return the places that were stored; frames that came later are on no map."""
+    rows = shown.store.read(schemas.PROJECTIONS, ("projection", *schemas.FRAME_KEY, "x", "y"))
+    rows = rows.filter(pc.equal(rows["projection"], name))
+    flat = np.full((len(shown.frames.keys), 2), np.nan, np.float32)
+    place = places(shown.frames.keys, rows)
+    there = place >= 0
+    flat[place[there]] = np.stack([rows["x"].to_numpy(), rows["y"].to_numpy()], axis=1)[there]
+    return FrameMap(*_placed(flat))
 
 
 def inside(found: FrameMap, polygon: Array) -> Array:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from jobs.core.errors import UserError
+from jobs.core.errors import UnusableWorkspaceError, UserError
 from jobs.core.naming import wrong_with
 from jobs.storage.workspace import DEFAULT, Workspace
+from jobs.web.places import single_name
 from jobs.web.problems import MissingError, StateConflictError
 from jobs.web.settings import Settings
 
@@ -22,8 +22,18 @@ class Project:
     path: str
 
     def workspace(self) -> Workspace:
-        """Return the workspace. Raises `UserError` where it cannot be read or a newer version has written it."""
-        return Workspace.at(self.path)
+        """Return the workspace.
+
+        Raises `UnusableWorkspaceError` where it is not there any more, since nothing may be written to a place that it
+        was moved from; where it cannot be read; and where a newer version has written it.
+        """
+        found = Workspace.at(self.path)
+        if not found.exists:
+            raise UnusableWorkspaceError(
+                f"project {self.name}: its workspace is not there any more, expected it at {self.path}; move it back, "
+                "or stop the server and serve it from its new place"
+            )
+        return found
 
 
 class Projects:
@@ -34,12 +44,19 @@ class Projects:
         self._single = settings.workspace
 
     def all(self) -> list[Project]:
-        """Return the projects there are now, by name."""
+        """Return the projects there are now, by name. Raises `UnusableWorkspaceError` where their folder is missing."""
         if self._single is not None:
             return [Project(single_name(self._single), self._single)]
         assert self._root is not None
         found = []
-        for folder in sorted(self._root.iterdir()):
+        try:
+            folders = sorted(self._root.iterdir())
+        except OSError as error:
+            raise UnusableWorkspaceError(
+                f"the folder of the workspaces, {self._root}, cannot be read: {error.strerror or error}; move it back, "
+                "or stop the server and serve it from its new place"
+            ) from error
+        for folder in folders:
             for place in (folder, folder / DEFAULT):
                 if not folder.name.startswith(".") and (place / _MARKER).is_file():
                     found.append(Project(folder.name, str(place)))
@@ -53,6 +70,19 @@ class Projects:
                 return project
         raise MissingError(f"there is no project {name[:100]!r}")
 
+    def unusable(self) -> list[str]:
+        """Return a line for each project that cannot be used; one line where their folder is missing."""
+        found = []
+        try:
+            for project in self.all():
+                try:
+                    project.workspace()
+                except (UserError, OSError) as error:
+                    found.append(str(error))
+        except UserError as error:
+            found.append(str(error))
+        return found
+
     def create(self, name: str) -> Project:
         """Make an empty workspace below the root. Raises `StateConflictError` where something of this name is there."""
         if self._root is None:
@@ -64,11 +94,3 @@ class Projects:
             raise StateConflictError(f"project {name}: there is something of this name")
         Workspace.at(folder).create()
         return Project(name, str(folder))
-
-
-def single_name(workspace: str) -> str:
-    """Return the name of a workspace that is served alone: its folder's, for a hidden one that of its parent."""
-    if "://" in workspace:
-        return workspace.rstrip("/").rpartition("/")[2] or "workspace"
-    path = Path(workspace).absolute()
-    return (path.parent.name if path.name.startswith(".") else path.name) or "workspace"

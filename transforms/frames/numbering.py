@@ -53,6 +53,8 @@ class IngestParams:
     `stride`: every how many of the frames is used, from the first on.
     `unreadable`: what to do about files with a clip's extension that are no clips or cannot be read: stop the run, or
     continue without them; the next run tries them again.
+    `topics`: which topics of a recording (MCAP, ROS bag) are streams: a pattern of their names, or several joined by
+    commas, such as `/camera/*,/thermal/image_raw`. Topics without images never are.
     `materialize`: `jpeg` writes the sampled frames of clips as files into the workspace, for other programs and for
     exports that link to them. No stage needs it: measures, models and exports read frames from the clip itself.
     """
@@ -67,6 +69,7 @@ class IngestParams:
     fps: Annotated[float, Gt(0)] | Literal["native", "keyframes"] = "native"
     stride: Annotated[int, Ge(1)] = 1
     unreadable: Literal["stop", "skip"] = "stop"
+    topics: str = "*"
     materialize: Literal["none", "jpeg"] = "none"
 
 

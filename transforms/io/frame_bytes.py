@@ -12,6 +12,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from transforms.io import object_store
+from transforms.io.recordings.recorded_frame import RecordedName, read_recorded
 
 _TRIES = 3
 _PAUSE_S = 0.05
@@ -52,7 +53,12 @@ def read_frame(path: str) -> FrameBytes:
     A file that changes during the read is read again, three times at most. Raises `FileChangingError` if it changed
     each time, `FileTooLargeError` above 1 GiB, `NoFileError` for what is not a regular file, and any other `OSError`
     that persists over three tries. Objects are written atomically and read once; errors of the store are `OSError` too.
+    Of a frame of a recording, the bytes are those of an image file, and the size is that of its message.
     """
+    if (name := RecordedName.parse(path)) is not None:
+        recorded = read_recorded(name)
+        version = recorded.version
+        return FrameBytes(recorded.data, recorded.size_bytes, version.mtime_ns, recorded.read_ns, version.changed_ns)
     if object_store.is_object(path):
         return _objects().get(path)
     for attempt in range(_TRIES):
@@ -72,6 +78,9 @@ def read_frame(path: str) -> FrameBytes:
 
 def read_ahead(path: str) -> None:
     """Start reading a file that `read_frame` will read soon; errors are left for `read_frame` to raise."""
+    if RecordedName.parse(path) is not None:
+        # A recording stays open, and is read in order.
+        return
     if object_store.is_object(path):
         _objects().announce(path)
         return

@@ -10,15 +10,15 @@ from typing import Any, Literal
 import polars as pl
 from blake3 import blake3
 
-from jobs.core.errors import UserError
 from jobs.ingest.label_import.dataset_files import IMAGES, common_parts, composed, suffix_of
-from jobs.storage import paths
 from jobs.views.view import View
 from transforms.formats.exports.folder_names import folder_of
 from transforms.formats.reviewing.shapes import Returned, parse_name
 from transforms.frames.clip import FrameName
 from transforms.frames.image import CorruptImageError, Header, read_header
 from transforms.frames.upright import is_displayed
+from transforms.io.frame_bytes import read_frame
+from transforms.io.recordings.recorded_frame import RecordedName
 
 Row = dict[str, Any]
 By = Literal["content", "path", "name"]
@@ -107,7 +107,8 @@ class _Index:
         numbered = set(numbers)
         # Streamed, since a workspace can have many more frames than a dataset has images.
         for row in _rows(frames):
-            row["is_clip"] = FrameName.parse(row["uri"]) is not None
+            recorded = RecordedName.parse(row["uri"])
+            row["part_suffix"] = ".jpg" if FrameName.parse(row["uri"]) else recorded and recorded.suffix
             row["paths"] = paths = _paths(row)
             for stem in dict.fromkeys(_stem(path) for path in paths):
                 if stem in wanted:
@@ -124,7 +125,7 @@ class _Index:
             same = [r for r in self._by_number.get(parsed.number, []) if r["content_hash"].startswith(parsed.hash)]
             if same:
                 best = _best(same, name)[1]
-                turn = is_displayed(data(), file_of(best[0]) or b"") if image and not best[0]["is_clip"] else None
+                turn = is_displayed(data(), file_of(best[0]) or b"") if image and not best[0]["part_suffix"] else None
                 return Matched(best, "name", is_displayed=turn)
         for stem in _stems(name):
             candidates = self._by_stem.get(stem, [])
@@ -146,7 +147,7 @@ class _Index:
                 problem=f"{name} could be any of {len(best)} frames ({some}{more}); name the camera with --stream"
             )
         way: By = "path" if parts > 1 else "name"
-        if data and not best[0]["is_clip"]:
+        if data and not best[0]["part_suffix"]:
             turn = is_displayed(data(), file_of(best[0]) or b"")
             if turn is not None:
                 return Matched(best, way, is_displayed=turn)
@@ -158,8 +159,8 @@ class _Index:
 def file_of(row: Mapping[str, Any]) -> bytes | None:
     """Return the file of a frame, with its `uri` and `content_hash`; None where it is missing or has changed."""
     try:
-        data = paths.place(row["uri"]).read()
-    except (OSError, UserError):
+        data = read_frame(row["uri"]).data
+    except OSError:
         return None
     return data if blake3(data).hexdigest() == row["content_hash"] else None
 
@@ -172,10 +173,11 @@ def _rows(frames: pl.LazyFrame) -> Iterator[Row]:
 def _paths(row: Mapping[str, Any]) -> list[str]:
     """Return the names under which a frame is known: where it is, and where exports put it."""
     uri = composed(row["uri"])
-    last = f"frame_{row['frame_idx']:08d}.jpg" if row["is_clip"] else uri.rpartition("/")[2]
+    suffix = row["part_suffix"]
+    last = f"frame_{row['frame_idx']:08d}{suffix}" if suffix else uri.rpartition("/")[2]
     stream = composed(row["stream_id"])
     exported = [f"{folder}/{last}" for folder in dict.fromkeys((stream, folder_of(stream)))]
-    return exported if row["is_clip"] else [uri, *exported]
+    return exported if suffix else [uri, *exported]
 
 
 def _best(rows: Sequence[Row], name: str) -> tuple[int, list[Row]]:

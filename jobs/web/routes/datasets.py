@@ -11,7 +11,7 @@ from pydantic import Field
 
 import schemas
 from jobs.dispatch import tasks
-from jobs.dispatch.task_options import ExportOptions, ReleaseOptions, SelectOptions, TaskOptions
+from jobs.dispatch.task_options import ExportOptions, MapOptions, ReleaseOptions, SelectOptions, TaskOptions
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.web.overviews import jobs_of_project
@@ -24,6 +24,13 @@ router = APIRouter(prefix="/projects/{project}", tags=["datasets"])
 
 Priority = Annotated[int, Field(ge=-1000, le=1000)]
 ReleaseName = Annotated[str, Query(min_length=1, max_length=200)]
+
+
+class NewMap(Body):
+    """A map that a job is to compute."""
+
+    options: MapOptions
+    priority: Priority = 0
 
 
 class NewSelection(Body):
@@ -70,6 +77,12 @@ def list_selections(project: str, request: Request) -> Any:
 @router.post("/selections", name="add_selection", status_code=201)
 def add_selection(project: str, body: NewSelection, request: Request) -> Any:
     """Put into the queue that a selection is made, as `winnow select` makes it."""
+    return _submitted(request, project, body.options, body.priority)
+
+
+@router.post("/maps", name="add_map", status_code=201)
+def add_map(project: str, body: NewMap, request: Request) -> Any:
+    """Put into the queue that places of frames on a plane are computed, as `winnow map` does."""
     return _submitted(request, project, body.options, body.priority)
 
 

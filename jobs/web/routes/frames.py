@@ -13,9 +13,10 @@ from jobs.web.frame_columns import NO_TIME
 from jobs.web.frame_details import frame_detail
 from jobs.web.frame_filters import FrameFilter, Keep, check_sort, facets, listed
 from jobs.web.frame_table import FrameTable
-from jobs.web.frame_vectors import By
+from jobs.web.frame_vectors import KINDS
 from jobs.web.plain import number, utc
 from jobs.web.problems import MissingError
+from jobs.web.projections import STORED, MapBy
 from jobs.web.routes.project_parts import Data, Number, Stream
 from jobs.web.snapshots import FrameList
 
@@ -24,7 +25,7 @@ router = APIRouter(tags=["frames"])
 _MOST_FRAMES = 1000
 _MOST_LETTERS = 10_000
 _INTERVAL = r"^(0(\.\d+)?|1(\.0+)?)-(0(\.\d+)?|1(\.0+)?)$"
-_AREA = r"^(embedding|layout):[0-9.,;]+$"
+_AREA = rf"^({'|'.join((*KINDS, *STORED))}):[0-9.,;]+$"
 _LEAST_CORNERS, _MOST_CORNERS = 3, 200
 _Names = Annotated[list[Annotated[str, Query(min_length=1, max_length=1000)]], Query(max_length=100)]
 
@@ -73,7 +74,7 @@ def _filter(
     )
 
 
-def _polygon(text: str) -> tuple[By, tuple[tuple[float, float], ...]]:
+def _polygon(text: str) -> tuple[MapBy, tuple[tuple[float, float], ...]]:
     """Return the vectors of a map, and the corners of a polygon on it. Raises `UserError` for no polygon."""
     by, _, places = text.partition(":")
     try:
@@ -82,7 +83,7 @@ def _polygon(text: str) -> tuple[By, tuple[tuple[float, float], ...]]:
         corners = ()
     if not _LEAST_CORNERS <= len(corners) <= _MOST_CORNERS or not all(0 <= edge <= 1 for at in corners for edge in at):
         raise UserError(f"area: expected {_LEAST_CORNERS} to {_MOST_CORNERS} corners, as x,y;x,y;… from 0 to 1")
-    return ("embedding" if by == "embedding" else "layout"), corners
+    return next(name for name in (*KINDS, *STORED) if name == by), corners
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:

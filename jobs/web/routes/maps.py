@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 import schemas
+from jobs.core.errors import UserError
 from jobs.web.frame_filters import chosen
-from jobs.web.frame_vectors import By
 from jobs.web.map_colours import colours, columns
 from jobs.web.plain import number
 from jobs.web.problems import MissingError
 from jobs.web.project_data import Shown
-from jobs.web.projections import frame_map, kinds
+from jobs.web.projections import MapBy, frame_map, kinds
 from jobs.web.routes.frames import Wanted
 from jobs.web.routes.project_parts import Data, Number, Stream
 from jobs.web.similar_frames import SimilarBy, similar
+from jobs.web.text_search import TextEncoders, similar_to_text
 
 router = APIRouter(prefix="/projects/{project}", tags=["frames"])
 
@@ -56,13 +57,31 @@ def list_similar(
     return similar(shown, row, by, limit)
 
 
+@router.get("/search", name="search_frames")
+def search_frames(
+    data: Data,
+    request: Request,
+    text: Annotated[str, Query(min_length=1, max_length=500)],
+    limit: Annotated[int, Query(ge=1, le=200)] = 48,
+) -> Any:
+    """Return the frames that are most like a text, by the embeddings of a CLIP model, with the cosine of each.
+
+    The first request after a while loads the model, which takes seconds.
+    """
+    if not text.strip():
+        raise UserError("text: expected words, found none")
+    encoders = cast("TextEncoders", request.app.state.text_encoders)
+    return similar_to_text(data.shown(), encoders, text.strip(), limit)
+
+
 @router.get("/map", name="get_map", response_class=Response, responses=_BYTES)
-def get_map(data: Data, by: By | None = None) -> Response:
+def get_map(data: Data, by: MapBy | None = None) -> Response:
     """Return where each frame is on the map.
 
     The answer is the length of a JSON object in bytes as uint32, the object, padded to a multiple of four bytes with
     it, and x and y of all frames in order of stream and number, uint16 each, from 0 to 65534, 65535 for frames that are
-    not on it; all little-endian. `by` are the vectors that are projected, those of a model if there are any.
+    not on it; all little-endian. `by` are the vectors whose principal components are shown, those of a model if there
+    are any; or the map that `winnow map` has stored.
     """
     shown = data.shown()
     there = kinds(shown)
@@ -98,7 +117,7 @@ def get_map_colours(
 
 @router.get("/map/nearest", name="get_map_nearest")
 def get_map_nearest(
-    data: Data, x: Annotated[float, Query(ge=0, le=1)], y: Annotated[float, Query(ge=0, le=1)], by: By = "layout"
+    data: Data, x: Annotated[float, Query(ge=0, le=1)], y: Annotated[float, Query(ge=0, le=1)], by: MapBy = "layout"
 ) -> Any:
     """Return the frame that is nearest to a place on the map, from 0 to 1 each way; None on an empty map."""
     shown = data.shown()

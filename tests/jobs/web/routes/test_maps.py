@@ -18,6 +18,7 @@ from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from jobs.web.projections import FrameMap, inside
 from tests.jobs.web.material import Server, served
+from tests.waiting import wait_until
 from transforms.models.embeddings import vector_column
 
 pytestmark = pytest.mark.process
@@ -232,3 +233,27 @@ def test_an_empty_project_has_no_map(tmp_path: Path) -> None:
         400,
         ["there are no vectors of kind layout; run the streams with the stage fingerprints (--add-stage fingerprints)"],
     )
+
+
+def test_a_stored_map_is_shown_and_an_area_of_it_chooses_its_frames(
+    with_vectors: Server, embedded: tuple[Workspace, Any]
+) -> None:
+    viewer = with_vectors.sign_in("cy", "viewer")
+    refused = with_vectors.get("map", viewer, by="umap-embedding")
+    assert refused.status_code == 400
+    assert "winnow map --by embedding" in refused.json()["lines"][0]
+    row: dict[str, Any] = {"projection": "umap-embedding", "stream_id": "cam", "method": "umap", "model": "tiny"}
+    row |= {"neighbours": 15, "min_distance": 0.1, "seed": 0, "created_ns": 1}
+    places = [row | {"frame_idx": n, "x": float(n % 2), "y": float(n)} for n in range(30)]
+    store = Store(embedded[0].root)
+    store.create_tables([schemas.PROJECTIONS])
+    store.upsert(schemas.PROJECTIONS, pa.Table.from_pylist(places, schemas.PROJECTIONS.arrow_schema), "map")
+    wait_until(lambda: with_vectors.get("map", viewer, by="umap-embedding").status_code == 200)
+    head, (x, y) = _binary(with_vectors.get("map", viewer, by="umap-embedding"), "<u2", 2)
+    assert (head["kinds"], head["known"]) == (["embedding", "layout", "umap-embedding"], 30)
+    assert head["explained"] is None
+    assert (np.diff(y[:30].astype(int)) > 0).all(), "places keep their order"
+    assert (x[:30:2] < 3000).all()
+    assert (x[1:30:2] > 60_000).all()
+    left = "umap-embedding:0,0;0.4,0;0.4,1;0,1"
+    assert _names(with_vectors.get("frames", viewer, area=left)) == [("cam", n) for n in range(0, 30, 2)]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobs.accounts import keys
@@ -8,7 +10,7 @@ from jobs.runs.run_options import RunOptions
 from jobs.storage.workspace import Workspace
 from tests.accounts import TESTS
 from tests.helpers import write_noise_stream
-from tests.jobs.web.served import API, OTHER, PROJECT, Site
+from tests.jobs.web.served import API, OTHER, PROJECT, Site, served
 
 
 def key(site: Site, owner: str, *scopes: str) -> str:
@@ -47,3 +49,13 @@ def test_metrics_are_for_keys_of_admins_with_their_scope(site: Site) -> None:
     for owner, scopes, status in (("root", ["read"], 403), ("admin", ["metrics"], 403), ("second", ["metrics"], 200)):
         with site.program(key(site, owner, *scopes)) as program:
             assert program.get(f"{API}/metrics").status_code == status, owner
+
+
+def test_a_server_that_no_other_machine_reaches_answers_without_a_key(site: Site, tmp_path: Path) -> None:
+    answer = site.client().get("/metrics")
+    assert answer.status_code == 200
+    assert 'winnow_project_up{project="crossing"} 1.0' in answer.text
+    with served(tmp_path / "public", public_url="http://winnow.test") as public:
+        answer = public.client().get("/metrics")
+        assert answer.status_code == 404
+        assert "winnow_" not in answer.text

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { actions, after, progress } from './jobs';
+import { actions, after, made, progress } from './jobs';
 import type { Job } from './types';
 
 const job = (job_id: string, state: Job['state'] = 'running'): Job => ({
   job_id, state, number: 3, parent: null, profile: 'quality', priority: 0, submitted_at: null, started_at: null, ended_at: null,
-  stage: 'quality', done: 10, total: 40, frames_per_second: 5, eta_s: 6, asked: null, error: null, inputs: [],
+  stage: 'quality', done: 10, total: 40, frames_per_second: 5, eta_s: 6, asked: null, error: null, inputs: [], kind: 'run', result: null,
 });
 
 test('what can be asked of a job follows from its state', () => {
@@ -28,4 +28,11 @@ test('progress is a share, or unknown', () => {
   expect([progress(job('a')), progress({ done: 50, total: 40 }), progress({ done: 1, total: null }), progress({ done: 0, total: 0 })]).toEqual(
     [0.25, 1, null, null],
   );
+});
+
+test('what a job has made is on the page that its kind says', () => {
+  expect(made(job('a', 'done'))).toBeNull();
+  expect(made({ job_id: 'x', kind: 'release', result: { name: 'v 1' } })).toMatchObject({ page: 'datasets', rest: 'releases/v 1', text: 'Release v 1.' });
+  expect(made({ job_id: 'x', kind: 'export', result: { frames: 1200 } })).toMatchObject({ rest: 'exports/x', text: 'An export of 1,200 frames.' });
+  expect(made({ job_id: 'x', kind: 'select', result: null })).toBeNull();
 });

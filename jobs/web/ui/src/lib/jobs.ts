@@ -1,5 +1,7 @@
 // What may be asked of a job in which state, and what an event changes in a list of jobs.
 
+import { plural } from './format';
+import type { TaskResult } from './datasets';
 import type { Job, JobState } from './types';
 
 export type Action = 'pause' | 'resume' | 'step' | 'cancel' | 'clear';
@@ -31,6 +33,26 @@ export function after(jobs: readonly Job[], event: Record<string, unknown>): Job
   if (at < 0) return null;
   const given = Object.fromEntries(FIELDS.filter((name) => name in event).map((name) => [name, event[name]]));
   return jobs.map((each, n) => (n === at ? { ...each, ...given } : each));
+}
+
+export interface Made {
+  /** The page of the project on which it is, and what follows in its address. */
+  page: string;
+  rest: string;
+  label: string;
+  text: string;
+}
+
+/** What a job that is no run has made, by its result; null for a run, and where nothing is known of it. */
+export function made(job: Pick<Job, 'job_id' | 'kind' | 'result'>): Made | null {
+  const found = job.result as TaskResult | null;
+  const name = found?.name ?? '';
+  const frames = found?.frames === undefined ? '' : ` of ${plural(found.frames, 'frame')}`;
+  if (job.kind === 'export') return { page: 'datasets', rest: `exports/${job.job_id}`, label: 'Open the export', text: `An export${frames}.` };
+  if (job.kind === 'release' && name) return { page: 'datasets', rest: `releases/${name}`, label: 'Open the release', text: `Release ${name}.` };
+  if (job.kind === 'select' && name) return { page: 'datasets', rest: 'selections', label: 'Open the selections', text: `Selection ${name}${frames}.` };
+  if (job.kind === 'map') return { page: 'map', rest: '', label: 'Open the map', text: `A map${frames}.` };
+  return null;
 }
 
 /** The share that a job has done of the stage it is in, from 0 to 1; null where that is not known. */

@@ -37,6 +37,12 @@ export function inProject(project: string, page: string, rest = '', query: Recor
   return `/p/${encodeURIComponent(project)}/${page}${tail}${text ? `?${text}` : ''}`;
 }
 
+/** The address of the page of a next step, as `datasets/releases?new=1`. */
+export function stepAddress(project: string, page: string): string {
+  const [name, ...rest] = page.split('/');
+  return [inProject(project, name ?? ''), ...rest].join('/');
+}
+
 class Router {
   place = $state.raw<Place>(parse('/'));
 

@@ -173,12 +173,15 @@ export interface Timeline {
 }
 
 /** What is before the bytes of the map: x and y of each frame, in order of stream and number. */
+/** Principal components of vectors, or a map that a job has computed. */
+export type MapKind = 'embedding' | 'layout' | 'umap-embedding' | 'umap-layout';
+
 export interface MapHead {
   version: string;
   frames: number;
   known: number;
-  by: 'embedding' | 'layout';
-  kinds: ('embedding' | 'layout')[];
+  by: MapKind;
+  kinds: MapKind[];
   /** Shares of the variance along the axes. */
   explained: [number, number] | null;
   columns: string[];
@@ -245,7 +248,7 @@ export interface OverridesChanged {
 }
 
 export interface SimilarFrames {
-  by: 'hash' | 'embedding';
+  by: 'hash' | 'embedding' | 'text';
   kinds: ('hash' | 'embedding')[];
   frames: (FrameName & { h: string | null; keep: boolean | null; hamming?: number; cosine?: number })[];
 }
@@ -311,6 +314,10 @@ export interface Job {
   asked: string | null;
   error: string | null;
   inputs: string[];
+  /** `run`, or what else it makes: `select`, `release`, `export`, … */
+  kind: string;
+  /** What a job that is no run has made. */
+  result: object | null;
 }
 
 export interface JobStage {
@@ -341,6 +348,7 @@ export interface JobDetail extends Job {
   replay: Descent | null;
   stages: JobStage[];
   seen: SeenFrame[];
+  frames: number | null;
   config: Record<string, unknown>;
 }
 

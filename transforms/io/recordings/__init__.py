@@ -1,0 +1,1 @@
+"""Recordings of robots and vehicles: MCAP files and ROS bags, whose topics with images are streams of frames."""
