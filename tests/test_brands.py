@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from jobs.ingest.brand_dictionary import import_dictionary
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.helpers import computed, go, rows, write_clip
+from tests.helpers import computed, go, problems, rows, winnow, write_clip
 from transforms.brands.exposure import ExposureParams, exposures
 
 SHOWN = range(5, 20)
@@ -62,6 +64,7 @@ def test_seconds_of_a_board(workspace: Workspace, dictionary: Path, tmp_path: Pa
     assert crop is not None
     assert crop.shape[0] == 48
     _recount(workspace, found)
+    _report(workspace, tmp_path, found)
     # Nothing is left to do, and another dictionary has readings compared once more without a frame decoded.
     assert computed(go(workspace, clip, settings=[STAGES])) == {}
     dictionary.write_text("brands: [Nordvik]")
@@ -71,6 +74,21 @@ def test_seconds_of_a_board(workspace: Workspace, dictionary: Path, tmp_path: Pa
     assert again.counts["frames_decoded"] == 0
     assert rows(workspace, schemas.EXPOSURE)["brand"].to_list() == ["Nordvik"]
     assert rows(workspace, schemas.EXPOSURE)["visible_s"].to_list() == pytest.approx([5.0], abs=0.2)
+
+
+def _report(workspace: Workspace, folder: Path, found: list[dict[str, Any]]) -> None:
+    """Assert that the report has the figures of the tables, in each of its forms, and an image as evidence."""
+    for name in ("brands.html", "brands.csv", "brands.json"):
+        assert winnow("brands", "report", "--out", folder / name, "--workspace", workspace.root).exception is None
+    figures = json.loads((folder / "brands.json").read_text())
+    assert [row["visible_s"] for row in figures["exposure"]] == [row["visible_s"] for row in found]
+    assert sum(map(sum, figures["heat"][0]["cells"])) == pytest.approx(1)
+    lines = list(csv.DictReader((folder / "brands.csv").open()))
+    assert [float(line["visible_s"]) for line in lines] == [row["visible_s"] for row in found]
+    page = (folder / "brands.html").read_text()
+    assert page.count('src="data:image/jpeg;base64,') == len(figures["appearances"])
+    assert "http" not in page
+    assert "found 'x.pdf'" in problems(winnow("brands", "report", "--out", "x.pdf"))[0]
 
 
 def _recount(workspace: Workspace, found: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""`winnow brands`: the dictionary of brands."""
+"""`winnow brands`: the dictionary of brands, and the report on their exposure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WorkspaceOption
 
-app = Commands(help="Exposure of brands: the dictionary of their names.")
+app = Commands(help="Exposure of brands: the dictionary of their names, and the report.")
 
 
 @app.command("import")
@@ -63,3 +63,35 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
         return
     lists = ("aliases", "never", "logos", "colours")
     print_table(("brand", *lists), [(row["brand"], *(", ".join(row[name]) for name in lists)) for row in plain])
+
+
+@app.command()
+def report(
+    out: Annotated[str, typer.Option("--out", "-o", help="The file to write; its name ends in .html, .csv or .json.")],
+    workspace: WorkspaceOption = None,
+    run: RunOption = None,
+    release: ReleaseOption = None,
+) -> None:
+    """Report how long each brand is visible: a page with timeline, heat map and evidence, or figures as CSV or JSON.
+
+    The page needs no network.
+
+    Example: winnow brands report --out brands.html
+    """
+    import json
+
+    from jobs.analysis.brand_report import brand_report
+    from jobs.cli.show import out as console
+    from jobs.core.errors import UserError
+    from jobs.storage import paths
+    from jobs.storage.workspace import Workspace
+    from jobs.views.view import View
+
+    kind = out.rpartition(".")[2].lower()
+    if kind not in {"html", "csv", "json"}:
+        raise UserError(f"--out: expected a name that ends in .html, .csv or .json, found {out!r}")
+    found = brand_report(View.of(Workspace.at(workspace), run, release))
+    made = {"html": found.as_html, "csv": found.as_csv, "json": lambda: json.dumps(found.as_data())}[kind]()
+    place = paths.absolute(out)
+    place.write(made.encode())
+    console.print(f"report: {place}", soft_wrap=True, markup=False)

@@ -35,7 +35,7 @@ class MatchParams:
     """
 
     short: Annotated[int, Ge(1), Le(20)] = 4
-    letters: Annotated[float, Ge(0), Le(1)] = 0.6
+    letters: Annotated[float, Ge(0), Le(1)] = 0.5
     clear: Annotated[float, Ge(0), Le(1)] = 0.85
     fuzzy: Annotated[float, Ge(0), Le(1)] = 0.3
 
@@ -80,6 +80,8 @@ def mentions_of(text: str, score: float, brands: Sequence[Brand], params: MatchP
     taken = _never(plain, brands)
     found: list[_Found] = []
     exact = [each for brand in brands for word in brand.words for each in _whole(plain, ends, word, brand.name, params)]
+    # A name that was found ends the word next to it, where signs follow without a space.
+    ends |= {place for each in exact for place in (each.first, each.last)}
     parts = [each for brand in brands for word in brand.words for each in _parts(plain, ends, word, brand.name, params)]
     for each in [*sorted(exact, key=_length), *sorted(parts, key=_length)]:
         if not any(each.first < last and first < each.last for first, last in taken):
@@ -143,7 +145,7 @@ def _parts(plain: str, ends: frozenset[int], word: str, brand: str, params: Matc
                 last = at + n
                 # What lacks must not be replaced by other letters of a word.
                 if at in ends and last in ends:
-                    return [_Found(brand, "part", share, share, at, last)]
+                    return [_Found(brand, "part", 0.5 + share / 2, share, at, last)]
     return []
 
 

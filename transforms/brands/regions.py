@@ -39,6 +39,8 @@ class RegionParams:
     `min_height`: height of letters in pixels from which on it is read.
     `min_score`: lowest score of a line that is read.
     `same`: least correlation of looks that share a reading.
+    `few`: frames that share a reading although their look departs from that of the first one.
+    `other`: correlation of two looks below which they are of something else.
     `every`: frames after which a thing is read once more.
     """
 
@@ -50,6 +52,8 @@ class RegionParams:
     min_height: Annotated[float, Ge(0)] = 12.0
     min_score: Annotated[float, Ge(0), Le(1)] = 0.3
     same: Annotated[float, Ge(-1), Le(1)] = 0.8
+    few: Annotated[int, Ge(1), Le(1000)] = 4
+    other: Annotated[float, Ge(-1), Le(1)] = 0.2
     every: Annotated[int, Ge(1), Le(10000)] = 8
 
 
@@ -173,28 +177,24 @@ def choose_read(looks: Looks, tracks: npt.NDArray[np.int64], params: RegionParam
         members = track[good[track]]
         if len(members) < params.min_frames:
             continue
-        for alike in _groups(looks.sketches[members], params.same):
-            some = members[alike]
-            parts = np.array_split(some, -(-len(some) // params.every))
-            for part in parts:
-                counts_for[part] = part[int(np.argmax(quality[part]))]
+        for part in _segments(looks.sketches[members], params):
+            some = members[part]
+            counts_for[some] = some[int(np.argmax(quality[some]))]
     return counts_for
 
 
-def _groups(sketches: FloatArray, least: float) -> list[npt.NDArray[np.int64]]:
-    """Divide lines of a track, in order, where their look is no longer that of the first one of a group."""
-    leaders: list[int] = []
-    of = np.zeros(len(sketches), np.int64)
-    for at in range(len(sketches)):
-        if leaders:
-            like = sketches[leaders] @ sketches[at]
-            best = int(np.argmax(like))
-            if like[best] >= least:
-                of[at] = best
-                continue
-        of[at] = len(leaders)
-        leaders.append(at)
-    return [np.flatnonzero(of == number) for number in range(len(leaders))]
+def _segments(sketches: FloatArray, params: RegionParams) -> list[npt.NDArray[np.int64]]:
+    """Divide the lines of a track, in order, where their look is no longer that of the first one of a segment.
+
+    A look that only departs, as of text that slides, begins a new segment after `few` lines; another one does at once.
+    """
+    begins = [0]
+    for at in range(1, len(sketches)):
+        n = at - begins[-1]
+        like = float(sketches[begins[-1]] @ sketches[at])
+        if like < params.other or n >= params.every or (like < params.same and n >= params.few):
+            begins.append(at)
+    return np.split(np.arange(len(sketches)), begins[1:])
 
 
 def placements(
