@@ -91,6 +91,14 @@ class ModelPlanner:
         """Yield the frames to show, in order, as tables of schema `REQUEST` with `block` 0."""
         yield from self._scan(ModelPlan())
 
+    def open_frames(self) -> set[tuple[str, int]]:
+        """Return the frames that the model has still to process, as (stream, number)."""
+        found: set[tuple[str, int]] = set()
+        for rows in self.todo():
+            own = pl.DataFrame(rows.select([*FRAME_KEY, "wanted"])).filter("wanted").select(FRAME_KEY)
+            found.update(own.iter_rows())
+        return found
+
     def _scan(self, plan: ModelPlan) -> Iterator[pa.Table]:
         sizes = stream_sizes(self._store)
         for streams, span in portions(self._images, self._frames.key, sizes, self._streams):

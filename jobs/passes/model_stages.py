@@ -78,7 +78,11 @@ class ModelStages:
                 f"stage {stage.name}: each of the {before.wanted:,} frames failed alike, so that it is not the frames: "
                 f"{error}"
             )
-        faults = update_quarantine(context.store, list(context.stages), context.streams, did.faults, context.job_id)
+        # Of a pass that was stopped, most frames are open, and nothing is known of those that it did not come to.
+        still_open = {} if did.stopped else {stage.name: lambda: self._planner(stage, False).open_frames()}
+        faults = update_quarantine(
+            context.store, list(context.stages), context.streams, did.faults, context.job_id, still_open
+        )
         after = self._planner(stage, False).survey() if before.open or before.gone else before
         quarantined = faults.get(stage.name, 0)
         if after.open > quarantined and not did.stopped:
