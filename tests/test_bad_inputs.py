@@ -102,6 +102,10 @@ def _commands() -> Callable[..., object]:
     return cache(typer.main.get_command)
 
 
+_OF_PYTHON = ("invalid literal for", "could not convert")
+"""What Python says of a text that is no number, which says neither what was expected nor where."""
+
+
 def assert_sound(*words: object) -> None:
     """Assert that the program takes an input or refuses it well."""
     try:
@@ -110,6 +114,7 @@ def assert_sound(*words: object) -> None:
         raise AssertionError(f"a traceback for {[str(w)[:300] for w in words]}: {type(error).__name__}") from error
     lines = said.splitlines()
     wrong = code not in {0, 1, 2} or "Traceback" in said or len(lines) > _MOST_LINES
+    wrong = wrong or any(text in said for text in _OF_PYTHON)
     wrong = wrong or (code != 0 and not lines) or any(len(line) > _LONGEST_LINE for line in lines)
     assert not wrong, f"{[str(w)[:300] for w in words]} gave {code} and {len(lines)} lines: {said[:2000]!r}"
 

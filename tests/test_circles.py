@@ -276,6 +276,14 @@ def test_a_new_label_changes_nothing_else() -> None:
     assert (n["approve"], n.total()) == (N - N // 4, N)
 
 
+PLAIN = {"tracks": 60, "texts": 60, "attributes": 60}
+
+
+def test_what_label_studio_cannot_hold_is_counted() -> None:
+    assert losses("labelstudio", frames(), objects())["simplified"] == {**PLAIN, "crowds": 60}
+    assert losses("cvat", frames(), objects())["simplified"] == losses("coco", frames(), objects())["simplified"] == {}
+
+
 @pytest.mark.parametrize("task", ["detect", "segment", "obb"])
 def test_yolo_has_what_its_manifest_counts(task: Any) -> None:
     there = objects()
@@ -288,9 +296,9 @@ def test_yolo_has_what_its_manifest_counts(task: Any) -> None:
     assert (
         counted["simplified"]
         == {
-            "detect": {"masks": 300, "turned": 60, "tracks": 60},
-            "segment": {"holes": 60, "tracks": 60},
-            "obb": {"masks": 300, "cut": 95, "tracks": 60},
+            "detect": {"masks": 300, "turned": 60, **PLAIN},
+            "segment": {"holes": 60, "joined": 120, **PLAIN},
+            "obb": {"masks": 300, "cut": 95, **PLAIN},
         }[task]
     )
     for row, (found, frame) in enumerate(zip(lines.values(), frames().to_pylist(), strict=True)):

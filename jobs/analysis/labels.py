@@ -100,9 +100,16 @@ def _read(path: Path, problems: list[str]) -> Iterator[tuple[str, list[_Row]]]:
             f"line {line}: expected text in UTF-8, found byte {data[error.start]:#04x}; save it so"
         ) from None
     if path.suffix.lower() == ".json":
-        yield from _from_json(json.loads(text), path)
+        yield from _from_json(_parsed(text), path)
     else:
         yield _from_csv(text, path, problems)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected JSON, found a text that is none: {error}") from error
 
 
 def _from_json(document: Any, path: Path) -> Iterator[tuple[str, list[_Row]]]:

@@ -226,5 +226,7 @@ _LOSSES = {
     "turned": "are upright boxes around turned ones, which this format does not have",
     "cut": "are turned boxes that end at the edge of the image",
     "holes": "have their holes filled, which this format does not have",
+    "joined": "have several parts, which lines of no width join: this format has one outline for each object",
 }
-"""What to print of what a format does not hold; masks and tracks that it never has are in the manifest alone."""
+"""What to print of what a format does not hold; masks, tracks, texts and attributes that it never has are in the
+manifest alone."""

@@ -8,6 +8,8 @@ from typing import Any
 from jobs.cli.show import out, print_table
 
 _SHOWN = 5
+_FAR = 0.25
+"""Difference from the requested share of a split, as a fraction of it, from which on it is printed."""
 _LEFT_OUT = {
     "near_border": "near a border between splits",
     "shared_track": "share a track with a frame of another split",
@@ -22,6 +24,8 @@ def print_split_report(report: Mapping[str, Any]) -> None:
     if left := report["left_out"]:
         reasons = ", ".join(f"{n:,} {_LEFT_OUT[reason]}" for reason, n in left.items())
         out.print(f"left out so that splits do not leak: {reasons}")
+    for text in _unlike(report["shares"]):
+        out.print(text)
     for text in _crossing(report["tracks_in_several"]):
         out.print(text)
     if given := report["given_by_release"]:
@@ -73,6 +77,17 @@ def _crossing(tracks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"in several splits: {len(tracks):,} tracks, {_some(named)}; they last so long, or are on so many frames "
             "that are in their splits for good, that no division without them leaves enough frames. What may help: "
             "validation frames of another stream, or a longer recording"
+        )
+
+
+def _unlike(shares: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """Yield a line if a split has far from the share of frames that was requested."""
+    far = [abs(each["found"] - each["requested"]) > _FAR * each["requested"] for each in shares.values()]
+    if any(far):
+        named = [f"{name} {each['found']:.1%} ({each['requested']:.0%} requested)" for name, each in shares.items()]
+        yield (
+            f"shares differ from what was requested: {', '.join(named)}, since whole parts are divided. What may help: "
+            "another --seed, shorter parts (--split-by time with --block), more frames"
         )
 
 

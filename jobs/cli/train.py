@@ -81,6 +81,9 @@ def train(
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Train although frames of several splits are much alike.")
     ] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx/--no-onnx", help="Also write an ONNX file, if it finds the same on real frames.")
+    ] = True,
     note: Annotated[str | None, typer.Option("--note", help="A note on the version.")] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the processor to use.")] = None,
     options: Annotated[
@@ -143,6 +146,7 @@ def train(
         "split_by": split_by,
         "split_seed": split_seed,
         "allow_leaks": allow_leaks,
+        "onnx": onnx,
         "note": note,
     }
     chosen = parse("train", {key: value for key, value in given.items() if value is not None})
@@ -178,6 +182,9 @@ def _run(place: Workspace, job_id: str, as_json: bool) -> None:
         f"{result['model']}: {figures} on val after epoch {result['best_epoch']} of {result['epochs']}", soft_wrap=True
     )
     console.print(f"weights {result['folder']}, under {result['licence']}", soft_wrap=True)
+    if "onnx" in result:
+        text = result["onnx"] or f"none: {result['onnx_reason']}"
+        console.print(f"ONNX {text}", soft_wrap=True, markup=False)
     on = f"release:{result['release']}/test"
     console.print(f"next: winnow evaluate model {result['model']} --on {on} --workspace {place.root}", soft_wrap=True)
 

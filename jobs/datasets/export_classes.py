@@ -80,17 +80,34 @@ def _problems(choice: ClassChoice, categories: Sequence[str], counts: Mapping[st
             if name not in choice.order:
                 yield f"--class-file: class {name!r} of --classes is not in it{_nearest(name, choice.order)}"
         without = {} if choice.only else {name: n for name, n in counts.items() if n and name not in choice.order}
-        for name, n in without.items():
-            yield (
-                f"--class-file: {n:,} objects are of category {name!r}, which is not in it"
-                f"{_nearest(name, choice.order)}; add it, rename it with --map, or name what to export with --classes"
-            )
+        if without:
+            yield _not_listed(without, choice.order)
+
+
+def _not_listed(without: Mapping[str, int], order: Sequence[str]) -> str:
+    """Return a line on categories with objects that `order` does not name, those with the most first."""
+    first = sorted(without, key=lambda name: (-without[name], name))[:_SHOWN]
+    named = []
+    for name in first:
+        near = _near(name, order)
+        named.append(f"{name!r} ({without[name]:,}" + (f"; the nearest in it is {near!r})" if near else ")"))
+    more = f" and {len(without) - _SHOWN:,} more" if len(without) > _SHOWN else ""
+    return (
+        f"--class-file: expected all categories that have objects, found {sum(without.values()):,} objects of "
+        f"{len(without):,} that are not in it: {', '.join(named)}{more}; add them, rename them with --map, or name "
+        "what to export with --classes"
+    )
+
+
+def _near(name: str, known: Sequence[str]) -> str | None:
+    near = get_close_matches(name, known, 1) or [each for each in known if each.casefold() == name.casefold()]
+    return near[0] if near else None
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, 1) or [each for each in known if each.casefold() == name.casefold()]
+    near = _near(name, known)
     more = f" and {len(known) - _LISTED:,} more" if len(known) > _LISTED else ""
-    return f"; the nearest is {near[0]!r}" if near else f"; there are: {', '.join(known[:_LISTED]) or 'none'}{more}"
+    return f"; the nearest is {near!r}" if near else f"; there are: {', '.join(known[:_LISTED]) or 'none'}{more}"
 
 
 def names_of(option: str, text: str | None) -> tuple[str, ...]:

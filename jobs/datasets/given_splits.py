@@ -69,3 +69,19 @@ def groups_given_elsewhere(
     absent = there.drop_nulls("group_id").collect().join(frames, on=schemas.FRAME_KEY, how="anti")
     named = given.filter(pl.col("split").is_in(list(splits)))
     return absent.join(named, on=_IMAGE_KEY).select("group_id", "split")
+
+
+def frames_given_elsewhere(
+    view: View, frames: pl.DataFrame, given: pl.DataFrame, splits: Sequence[str]
+) -> pl.DataFrame:
+    """Return recorded frames of the streams of an export that are not in it, and still show what was recorded.
+
+    They have the columns of `frames`, which are the key, `content_hash`, `group_id`, `time_ns` and `elsewhere`, true.
+    """
+    streams = frames["stream_id"].unique().to_list()
+    named = given.filter(pl.col("split").is_in(list(splits)), pl.col("stream_id").is_in(streams))
+    absent = named.select(_IMAGE_KEY).join(frames, on=schemas.FRAME_KEY, how="anti")
+    there = view.lazy("curated").filter(pl.col("status") == "ok")
+    columns = [*_IMAGE_KEY, pl.col("group_id").cast(pl.String), "time_ns"]
+    found = there.select(columns).join(absent.lazy(), on=_IMAGE_KEY, how="semi").sort(schemas.FRAME_KEY).collect()
+    return found.with_columns(elsewhere=pl.lit(True))

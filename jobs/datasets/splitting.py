@@ -13,14 +13,15 @@ import pyarrow as pa
 import schemas
 from jobs.core.choices import SplitBy
 from jobs.core.errors import UserError
-from jobs.datasets.given_splits import by_content, groups_given_elsewhere
+from jobs.datasets.given_splits import by_content, frames_given_elsewhere, groups_given_elsewhere
+from jobs.datasets.kept_apart import kept_apart, left_out
 from jobs.datasets.split_units import BY_TIME, BY_TRACK, Division, divisions, track_keys, unit_keys
 from jobs.views import final_objects
 from jobs.views.view import View
 from schemas import FRAME_KEY
 from transforms.curate.splits import assign_splits, block_places, splits_at
-from transforms.curate.time_blocks import LEAST_GUARD_STEPS, Length, default_block, left_out_at_borders
-from transforms.curate.track_blocks import joined_by_tracks, tracks_to_cut
+from transforms.curate.time_blocks import LEAST_GUARD_STEPS, Length, default_block
+from transforms.curate.track_blocks import joined_by_tracks
 
 _IMAGE_KEY = [*FRAME_KEY, "content_hash"]
 _APART = pl.col("split_by").is_in([BY_TIME, BY_TRACK])
@@ -63,13 +64,14 @@ class Splits:
     one that is left out), `left_out` (why), `release` (by whose export it was given first, or null) and `split_by`.
     `lengths`: for streams that are divided by time their block and guard. `unsearched`: streams in which no stage has
     searched for duplicates. `crossing`: tracks that are in several splits of a stream that is divided by time, with
-    `stream_id`, `track_id` and `frames`, the longest first.
+    `stream_id`, `track_id` and `frames`, the longest first. `fractions`: the shares that were requested.
     """
 
     frames: pl.DataFrame
     lengths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unsearched: tuple[str, ...] = ()
     crossing: tuple[Mapping[str, Any], ...] = ()
+    fractions: Mapping[str, float] = field(default_factory=dict)
 
     def description(self, release: str | None) -> dict[str, Any]:
         """Return how the frames were divided, as plain values that do not change when the export is repeated.
@@ -80,11 +82,16 @@ class Splits:
         left = self.frames.drop_nulls("left_out").group_by("left_out").len().sort("left_out")
         first = self.frames.drop_nulls("split").select(pl.col("release").fill_null(pl.lit(release)))
         given = first.drop_nulls().group_by("release").len().sort("release")
+        counts = dict(self.frames.drop_nulls("split").group_by("split").len().iter_rows())
         return {
             "streams": {stream: {"by": way, **self.lengths.get(stream, {})} for stream, way in ways.items()},
             "left_out": dict(left.iter_rows()),
             "given_by_release": dict(given.iter_rows()),
             "duplicates_unknown": list(self.unsearched),
+            "shares": {
+                name: {"requested": share, "found": counts.get(name, 0) / max(sum(counts.values()), 1)}
+                for name, share in self.fractions.items()
+            },
             "tracks_in_several": [dict(each) for each in self.crossing],
         }
 
@@ -105,7 +112,7 @@ def divide(view: View, rows: pa.Table, request: SplitRequest, given: pl.DataFram
     """
     _check_lengths(request)
     frames = pl.DataFrame(rows.select([*_IMAGE_KEY, "group_id", "time_ns"])).with_columns(
-        pl.col("group_id").cast(pl.String)
+        pl.col("group_id").cast(pl.String), elsewhere=pl.lit(False)
     )
     streams = frames["stream_id"].unique().sort().to_list()
     unsearched = tuple(s for s in streams if s not in view.selection.keys.get(schemas.DUPLICATES.written_by, {}))
@@ -116,19 +123,24 @@ def divide(view: View, rows: pa.Table, request: SplitRequest, given: pl.DataFram
     _check_given(given, frames, request)
     everyone = view.lazy("frames").filter(pl.col("status") == "ok").select(*FRAME_KEY, "time_ns").collect()
     by = _ways(view, everyone, request)
+    names = list(request.fractions)
+    others = groups_given_elsewhere(view, frames, given, names).filter(not request.near_duplicates)
+    # Frames that only earlier releases have hold their places, so that new ones keep away from them.
+    absent = frames_given_elsewhere(view, frames, given, names)
+    frames = pl.concat([frames, absent.select(frames.columns)])
     frames = frames.with_columns(split_by=pl.col("stream_id").replace_strict(by, return_dtype=pl.String))
     frames, lengths = _in_blocks(frames, everyone, request)
     frames = _with_block_splits(view, frames, everyone, request)
     frames = _with_keys(view, frames, by, request)
     frames = _assigned(frames, request)
-    others = groups_given_elsewhere(view, frames, given, list(request.fractions))
-    others = others.clear() if request.near_duplicates else others
     frames = _with_given(frames, given, others)
     frames = _without_duplicates(frames, others, request)
-    frames, crossing = _apart(view, frames, request)
-    found = frames.select(*_IMAGE_KEY, "group_id", "key", "split", "left_out", "release", "split_by")
+    frames, crossing = kept_apart(view, frames, request.fractions)
+    found = frames.filter(~pl.col("elsewhere")).select(
+        *_IMAGE_KEY, "group_id", "key", "split", "left_out", "release", "split_by"
+    )
     _refuse_empty(found, request)
-    return Splits(found.drop("key"), lengths, unsearched, crossing)
+    return Splits(found.drop("key"), lengths, unsearched, crossing, dict(request.fractions))
 
 
 def _check_lengths(request: SplitRequest) -> None:
@@ -186,7 +198,7 @@ def _in_blocks(
     """
     unit, position = _unit(request), _position(request)
     frames = frames.with_columns(position=position)
-    mine = frames.filter(_APART)
+    mine = frames.filter(_APART & ~pl.col("elsewhere"))
     if timeless := sorted(mine.filter(pl.col("position").is_null())["stream_id"].unique().to_list()):
         raise UserError(
             f"frames of {', '.join(timeless)} have no times, since they are files; give --block and --guard in frames"
@@ -312,7 +324,8 @@ def _without_duplicates(frames: pl.DataFrame, others: pl.DataFrame, request: Spl
     """
     rank = pl.when("given").then(0).when(~_APART).then(1).otherwise(2).alias("rank")
     for link in ("content_hash",) if request.near_duplicates else ("content_hash", "group_id"):
-        there = frames.drop_nulls([link, "split"]).select(link, "split", rank)
+        here = frames.filter(~pl.col("elsewhere"))
+        there = here.drop_nulls([link, "split"]).select(link, "split", rank)
         if link in others.columns:
             there = pl.concat([there, others.with_columns(rank=pl.lit(0, there.schema["rank"]))], how="vertical")
         weight = pl.len() / pl.col("split").first().replace_strict(request.fractions)
@@ -321,53 +334,8 @@ def _without_duplicates(frames: pl.DataFrame, others: pl.DataFrame, request: Spl
         places = ordered.unique(link, keep="first", maintain_order=True).select(link, place="split")
         frames = frames.join(places, on=link, how="left", maintain_order="left")
         elsewhere = (_APART & ~pl.col("given") & (pl.col("split") != pl.col("place"))).fill_null(False)
-        frames = _left_out(frames, elsewhere, "duplicate").drop("place")
+        frames = left_out(frames, elsewhere, "duplicate").drop("place")
     return frames
-
-
-def _apart(
-    view: View, frames: pl.DataFrame, request: SplitRequest
-) -> tuple[pl.DataFrame, tuple[Mapping[str, Any], ...]]:
-    """Leave out frames near a border between splits, and those that share a track; also return tracks in several.
-
-    Tracks no longer than a block are in one split in any case, longer ones as far as enough frames are kept.
-    """
-    there = frames.with_row_index("at").drop_nulls("split").with_columns(pl.col("at").cast(pl.Int64))
-    if not there["guard"].count():
-        return frames, ()
-    tracks = _tracks_in_blocks(view, there)
-    rows = there.select("stream_id", "position", "guard", "split", "given")
-    cut = tracks_to_cut(rows, tracks.filter(~pl.col("is_short")), request.fractions)
-    wanted = tracks.filter(pl.col("is_short") | pl.col("track").is_in(cut))
-    near, shared = left_out_at_borders(rows, wanted.select("row", "track"), request.fractions)
-    at = pl.int_range(pl.len(), dtype=pl.Int64)
-    frames = _left_out(frames, at.is_in(there.filter(near)["at"].to_list()), "near_border")
-    frames = _left_out(frames, at.is_in(there.filter(shared)["at"].to_list()), "shared_track")
-    kept = tracks.join(there.filter(~near & ~shared).select("at"), on="at")
-    both = kept.group_by("stream_id", "track_id").agg(frames=pl.len(), splits=pl.col("split").n_unique())
-    crossing = both.filter(pl.col("splits") > 1).drop("splits")
-    return frames, tuple(crossing.sort("frames", "stream_id", "track_id", descending=[True, False, False]).to_dicts())
-
-
-def _tracks_in_blocks(view: View, there: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of frames of streams divided by time with each track on them, by position in `there` as `row`.
-
-    `track` is the track's name, `is_short` whether it lasts no longer than a block.
-    """
-    objects = view.lazy(final_objects.NAME).drop_nulls("track_id").select(*FRAME_KEY, "track_id").unique().collect()
-    on_frames = there.with_row_index("row").drop_nulls("block_length")
-    seen = objects.join(on_frames.select("row", "at", *FRAME_KEY, "position", "block_length", "split"), on=FRAME_KEY)
-    lasts = (pl.col("position").max() - pl.col("position").min()).over("stream_id", "track_id")
-    track = pl.concat_str("stream_id", pl.lit(" "), pl.col("track_id").cast(pl.String))
-    return seen.with_columns(pl.col("row").cast(pl.Int64), track=track, is_short=lasts <= pl.col("block_length"))
-
-
-def _left_out(frames: pl.DataFrame, which: pl.Expr, reason: str) -> pl.DataFrame:
-    fresh = which & pl.col("split").is_not_null()
-    return frames.with_columns(
-        left_out=pl.when(fresh).then(pl.lit(reason)).otherwise("left_out"),
-        split=pl.when(~fresh).then("split"),
-    )
 
 
 def _refuse_empty(frames: pl.DataFrame, request: SplitRequest) -> None:

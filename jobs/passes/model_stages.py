@@ -44,7 +44,7 @@ class ModelStages:
         planner = self._planner(stage, context.recomputes(stage))
         before = planner.survey()
         resources = context.config.resources
-        kind = ObjectCommitter if stage.table.name in schemas.OBJECTS_OF else Committer
+        kind = ObjectCommitter if stage.table.name in schemas.ROWS_OF_FRAMES else Committer
         planned_on = {stage.table.name: planner.snapshot}
         every_s = resources.commit_seconds
         committer = kind(context.store, [stage], planned_on, context.job_id, every_s, live.reporter.committed)
@@ -125,4 +125,5 @@ class ModelStages:
         if work.shown == "stretches":
             return PropagationPlanner(store, stage, self._stages, streams, recompute)
         objects = stage.upstream[0] if work.shown == "objects" else None
-        return ModelPlanner(store, stage, self._stages, streams, recompute, objects)
+        regions = stage.upstream[0] if work.shown == "crops" else None
+        return ModelPlanner(store, stage, self._stages, streams, recompute, objects, regions)

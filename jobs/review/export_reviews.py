@@ -27,9 +27,11 @@ from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import final_objects, snapshot_spec
+from jobs.views.overridden_verdicts import BY_HAND
 from jobs.views.statement import check_condition
 from jobs.views.view import View
 from schemas import FRAME_KEY
+from transforms.formats.exports.losses import losses
 from transforms.formats.exports.objects import Objects
 from transforms.formats.reviewing.coco import review_coco_files
 from transforms.formats.reviewing.cvat import cvat_files
@@ -95,7 +97,7 @@ def export_queue(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
         bring(rows.append_column("expected", rows["content_hash"]), request.media, temporary)
         for name, data in FORMATS[request.format](rows, objects, request.root).items():
             (temporary / name).write_bytes(data)
-        manifest |= {"objects": objects.rows.num_rows, "where": request.where, "source": chosen.manifest()}
+        manifest |= losses(request.format, rows, objects) | {"where": request.where, "source": chosen.manifest()}
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         if out.exists():
             out.rmdir()
@@ -127,7 +129,9 @@ def _rows(view: View, request: QueueRequest) -> tuple[pa.Table, dict[str, Any]]:
             "there is no review queue; run with the stage route (winnow run with --add-stage route), or say which "
             "frames with --where"
         )
-    test = f"({request.where})" if request.where else "route = 'person'"
+    # Routes do not depend on overrides, but nobody needs to be asked about a frame that was dropped by hand.
+    queue = f"route = 'person' AND NOT coalesce(list_contains(reasons, '{BY_HAND}'), false)"
+    test = f"({request.where})" if request.where else queue
     columns = ", ".join(("stream_id", "frame_idx", "content_hash", "width", "height", "uri", *COLUMNS))
     rows = pl.DataFrame(view.sql(f"SELECT {columns} FROM curated WHERE status = 'ok' AND {test}"))
     rows, near = _chosen(rows, view, request)

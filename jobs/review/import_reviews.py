@@ -138,13 +138,14 @@ def _listed(request: ImportRequest) -> frozenset[str] | None:
 
 def _notes(file: ReviewFile, request: ImportRequest, problems: list[str]) -> list[str]:
     """Return what to say of how the file was read; what is unsupported is a problem if it is not to be skipped."""
+    dated = [file.undated] if file.undated else []
     if not request.skip_unsupported:
         problems += [f"{text}; --skip-unsupported imports the rest" for text in file.unsupported]
-        return list(file.notes)
+        return [*file.notes, *dated]
     shown = [f"left out: {text}" for text in file.unsupported[:_SHOWN]]
     if len(file.unsupported) > _SHOWN:
         shown.append(f"left out: … and {len(file.unsupported) - _SHOWN:,} more")
-    return [*file.notes, *shown]
+    return [*file.notes, *dated, *shown]
 
 
 def _decided(

@@ -14,6 +14,7 @@ _MOST_LETTERS = 1 << 20
 _MOST_REPEATED_LETTERS = 16 << 20
 
 _LONGEST_REASON = 400
+_SHOWN = 40
 _TOO_LARGE = (
     f"expected at most {MOST_VALUES:,} values and {_MOST_REPEATED_LETTERS >> 20} MiB of text, with every alias "
     "replaced by what it refers to; found more"
@@ -60,6 +61,31 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
+
+
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    try:
+        return loader.construct_yaml_int(node)
+    except (ValueError, LookupError) as error:
+        fewer = " of fewer digits" if len(node.value) > _LONGEST_REASON else ""
+        raise _wrong(f"a whole number{fewer}", node) from error
+
+
+def _number(loader: _Loader, node: yaml.ScalarNode) -> float:
+    try:
+        return loader.construct_yaml_float(node)
+    except (ValueError, LookupError) as error:
+        raise _wrong("a number", node) from error
+
+
+def _wrong(expected: str, node: yaml.ScalarNode) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(
+        None, None, f"expected {expected}, found {node.value[:_SHOWN]!r}", node.start_mark
+    )
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 def read_yaml(text: str) -> Any:

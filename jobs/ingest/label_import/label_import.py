@@ -20,6 +20,7 @@ import schemas
 from jobs.core.choices import LabelFormat, LabelledPixels, LabelRole
 from jobs.core.errors import UserError
 from jobs.core.image_lists import endings_in, names_in_list
+from jobs.core.naming import wrong_with_category
 from jobs.core.optional_packages import require
 from jobs.ingest.label_import.dataset_files import DatasetFiles
 from jobs.ingest.label_import.exif_turns import Labelled, turned_by_exif
@@ -107,15 +108,17 @@ def import_labels(workspace: Workspace, request: LabelRequest) -> dict[str, Any]
         more = [f"{request.path}: … and {len(problems) - _SHOWN:,} more"] if len(problems) > _SHOWN else []
         raise UserError([*(f"{request.path}: {text}" for text in problems[:_SHOWN]), *more])
     known = categories_of(view)
-    fresh = list(dict.fromkeys(row["category"] for row in rows if row["category"] and row["category"] not in known))
+    classes = _classes(file, request, rows, notes)
+    fresh = [name for name in classes if name not in known]
     notes += _near(fresh, known)
     before = _of_source(store, source)
     changes = _differences(before, rows)
-    if not request.dry_run and _content(before) != _content(rows):
+    if not request.dry_run and (fresh or _content(before) != _content(rows)):
         store.create_tables([schemas.IMPORTS, schemas.CATEGORIES])
         # Numbers first: a reader of a category of `imports` finds the one that exports give it.
-        register(store, (row["category"] for row in rows if row["category"]), source, _JOB)
-        _replace(store, source, rows)
+        register(store, classes, source, _JOB)
+        if _content(before) != _content(rows):
+            _replace(store, source, rows)
     people = view.lazy(final_objects.REVIEWED).filter(~pl.col("reviewer").str.starts_with(imported_labels.PREFIX))
     labelled = _images_of(rows).lazy().join(people, on=list(_IMAGE), how="semi")
     return {
@@ -283,6 +286,18 @@ def _rows(
         found.append({**each, "kind": imported_labels.OBJECT, "track_id": number, "score": score})
     names = schemas.IMPORTS.arrow_schema.names
     return [{name: row.get(name) for name in names} | common for row in (whole, *found)]
+
+
+def _classes(file: ReviewFile, request: LabelRequest, rows: Sequence[Row], notes: list[str]) -> list[str]:
+    """Return the classes in the order of the file, with those that have no object, so that numbers stay as they were.
+
+    A class without an object whose name no category can have is left out, with a note.
+    """
+    used = [row["category"] for row in rows if row["category"]]
+    declared = dict.fromkeys(request.renamed.get(name, name) for name in file.classes)
+    wrong = {name: said for name in declared.keys() - set(used) if (said := wrong_with_category(name))}
+    notes += [f"a class without an object is left out: {wrong[name]}" for name in declared if name in wrong]
+    return list(dict.fromkeys([*(name for name in declared if name not in wrong), *used]))
 
 
 def _role(returned: Returned, request: LabelRequest, reviewed: frozenset[str] | None) -> LabelRole:

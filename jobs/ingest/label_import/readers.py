@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
@@ -17,7 +18,7 @@ from jobs.core.errors import UserError
 from jobs.ingest.label_import.dataset_files import IMAGES, DatasetFiles, suffix_of
 from transforms.formats.datasets.datumaro import read_datumaro
 from transforms.formats.datasets.frame_rows import read_frame_rows
-from transforms.formats.datasets.voc import FOLDER, read_voc
+from transforms.formats.datasets.voc import FOLDER, LABEL_MAP, read_label_map, read_voc
 from transforms.formats.datasets.yolo import read_names, read_yolo
 from transforms.formats.reviewing.coco import read_review_coco
 from transforms.formats.reviewing.cvat import FRAMES, read_cvat, read_image_list
@@ -134,7 +135,9 @@ def _voc(files: DatasetFiles, _: bool) -> ReviewFile:
     chosen = below or names
     if not chosen:
         raise UserError(f"{files.place}: expected XML files below {FOLDER}/, as Pascal VOC has them; found none")
-    return read_voc({name: files.content(name) for name in chosen})
+    found = read_voc({name: files.content(name) for name in chosen})
+    listed = next((name for name in files.names if PurePosixPath(name).name == LABEL_MAP), None)
+    return replace(found, classes=read_label_map(files.text(listed)) if listed else [])
 
 
 def _yolo(files: DatasetFiles, _: bool) -> ReviewFile:
@@ -208,6 +211,7 @@ def _together(files: DatasetFiles, names: list[str], expected: str, read: Callab
             problems += [f"{files.place}: {prefix}{text}" for text in error.problems]
             continue
         whole.frames += found.frames
+        whole.classes += [name for name in found.classes if name not in whole.classes]
         whole.problems += [prefix + text for text in found.problems]
         whole.unsupported += [prefix + text for text in found.unsupported]
         whole.notes += [prefix + text for text in found.notes]

@@ -49,8 +49,17 @@ def test_names_that_are_no_categories_are_refused_together() -> None:
         "--classes: there is no category 'Person'; the nearest is 'person'",
         "--classes: there is no category 'tree'; there are: person, wild dog, cat",
     ]
-    with pytest.raises(UserError, match="1 objects are of category 'wild dog', which is not in it"):
-        with_classes(objects(), ClassChoice(order=("cat", "person")))
+
+
+def test_categories_that_a_list_lacks_are_one_line() -> None:
+    with pytest.raises(UserError) as caught:
+        with_classes(objects(), ClassChoice(order=("cats", "tree")))
+    (line,) = caught.value.problems
+    assert line == (
+        "--class-file: expected all categories that have objects, found 3 objects of 3 that are not in it: 'cat' (1; "
+        "the nearest in it is 'cats'), 'person' (1), 'wild dog' (1); add them, rename them with --map, or name what to "
+        "export with --classes"
+    )
 
 
 def test_class_options_work_without_any_objects() -> None:

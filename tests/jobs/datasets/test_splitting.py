@@ -20,7 +20,7 @@ from jobs.storage.paths import place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.helpers import go, noise, write_clip, write_noise_stream, write_pictures
+from tests.helpers import go, noise, winnow, write_clip, write_noise_stream, write_pictures
 from transforms.curate.time_blocks import Length
 
 N = 240
@@ -124,6 +124,18 @@ def test_long_tracks_are_on_one_side(tmp_path: Path, engine: Engine) -> None:
     assert frames.height > N / 2
 
 
+def test_shares_unlike_those_requested_are_printed(fixed: Workspace, tmp_path: Path) -> None:
+    options = ("export", "-f", "jsonl", "--media", "none", "-w", fixed.root, "--split-by", "time")
+    far = winnow(*options, "-o", tmp_path / "far", "--split", "train=0.3,val=0.7", "--block", "160").stdout
+    found = json.loads((tmp_path / "far/manifest.json").read_text())["split_report"]["shares"]["val"]["found"]
+    assert found < 0.5
+    assert f"val {found:.1%} (70% requested)" in far
+    near = winnow(*options, "-o", tmp_path / "near", "--split", "train=0.5,val=0.5", "--block", "20").stdout
+    assert "requested" not in near
+    shares = json.loads((tmp_path / "near/manifest.json").read_text())["split_report"]["shares"]
+    assert shares["val"]["found"] == pytest.approx(0.5, abs=0.1)
+
+
 def test_a_track_on_everything_is_named(tmp_path: Path, engine: Engine) -> None:
     workspace = crossed(120, 120, 120, tmp_path)
     report, _ = exported(workspace, tmp_path / "out")
@@ -216,6 +228,30 @@ def test_duplicates_of_frames_that_only_an_earlier_release_had_are_on_their_side
     both = [(sides[group], split) for group, split in second.select("group_id", "split").iter_rows() if group in sides]
     assert len(both) > half // 8
     assert all(one == other for one, other in both)
+
+
+def test_new_frames_keep_away_from_those_that_only_an_earlier_release_had(tmp_path: Path, engine: Engine) -> None:
+    workspace = Workspace.at(tmp_path / "tables")
+    go(workspace, write_clip(tmp_path / "gate.mp4", gate(N)), settings=FIXED)
+    store = Store(workspace.root)
+    release.create(store, "v1")
+    options: dict[str, Any] = {"release": "v1", "split": {"train": 0.5, "val": 0.5}, "guard": Length(4)}
+    exported(workspace, tmp_path / "first", where="frame_idx % 3 = 0", block=Length(20), **options)
+    manifest = (tmp_path / "first/manifest.json").read_bytes()
+    exported(workspace, tmp_path / "second", where="frame_idx % 3 = 1", block=Length(33), **options)
+    given = View.of(workspace).lazy("splits").drop_nulls("split").collect()
+    sides = dict(given.select("frame_idx", "split").iter_rows())
+    new = {index: split for index, split in sides.items() if index % 3 == 1}
+    assert set(new.values()) == {"train", "val"}
+    apart = [abs(one - other) for one in new for other in sides if sides[one] != sides[other]]
+    assert min(apart) >= 4
+    tracks = View.of(workspace).sql("SELECT DISTINCT track_id, frame_idx FROM objects WHERE track_id IS NOT NULL")
+    seen = pl.DataFrame(tracks).join(given.select("frame_idx", "split"), on="frame_idx")
+    assert seen.filter(pl.col("frame_idx") % 3 == 1).height > 5
+    assert seen.group_by("track_id").agg(pl.col("split").n_unique())["split"].max() == 1
+    # What the second one has recorded does not change the first.
+    exported(workspace, tmp_path / "first", where="frame_idx % 3 = 0", block=Length(20), **options)
+    assert (tmp_path / "first/manifest.json").read_bytes() == manifest
 
 
 def test_a_release_gives_splits_for_good(tmp_path: Path, engine: Engine) -> None:

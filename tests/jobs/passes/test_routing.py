@@ -7,24 +7,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pytest
 
 import schemas
-from conf import ConfigError, load
+from conf import ConfigError
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
-from jobs.stages.detection import choose
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
+from tests.evidence import review_queue
 from tests.helpers import assert_one_live_row, computed, go, noise, rows, said, winnow
 from tests.jobs.review.material import EMPTY, N, annotated, picture, settings
 from tests.onnx_graphs import write_end_to_end
-from transforms.assess.uncertainty import OBJECT_COLUMNS, RouteParams, doubts_of
-from transforms.core.boxes import box_iou
-from transforms.models.detect.detections import FrameKey
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
 pytestmark = pytest.mark.usefixtures("models_at_hand")
@@ -177,51 +173,17 @@ def test_people_get_kept_frames_that_are_apart_and_not_known(tmp_path: Path) -> 
 @pytest.mark.realdata
 def test_the_most_uncertain_photos_have_most_of_the_errors(real_data: Path) -> None:
     """Errors of YOLOX-nano on 128 photos: objects missed, invented, and of another class."""
-    folder, weights = real_data / "detection/coco128", real_data / "weights/yolox_nano.onnx"
-    names = f"annotate.names={real_data / 'weights/coco.names'}"
-    detector = choose(load(settings=["annotate.detector=onnx", f"annotate.weights={weights}", names]).config).exported
-    model = detector.load()
-    document = json.loads((folder / "instances.json").read_text())
-    classes = {each["id"]: each["name"] for each in document["categories"]}
-    objects, errors = [], []
-    for image in document["images"]:
-        frame = cv2.imread(str(folder / "images" / image["file_name"]))
-        assert frame is not None
-        (found,) = model([frame], [FrameKey("photos", image["id"], 0)])
-        kinds = [model.names[label] for label in found.labels]
-        objects += [
-            (image["id"], kind, float(score), *map(float, box), None)
-            for kind, score, box in zip(kinds, found.scores, found.boxes, strict=True)
-        ]
-        truth = [each for each in document["annotations"] if each["image_id"] == image["id"]]
-        errors.append(n_errors(found.boxes, kinds, [(each["bbox"], classes[each["category_id"]]) for each in truth]))
-    types = [pl.Int64, pl.String, *[pl.Float64] * 5, pl.Int64]
-    rows_ = pl.DataFrame(objects, schema=dict(zip(OBJECT_COLUMNS, types, strict=True)), orient="row")
-    doubts = doubts_of([image["id"] for image in document["images"]], 1, rows_, None, RouteParams(), 0.25)
-    margins = dict(
-        (1 - rows_["score"]).to_frame().with_columns(rows_["frame_idx"]).group_by("frame_idx").mean().iter_rows()
-    )
-    mean_margin = np.array([margins.get(image["id"], 0.0) for image in document["images"]])
-    wrong = np.array(errors)
-    share, of_margin = (shares(order, wrong) for order in (doubts["expected_errors"].to_numpy(), mean_margin))
-    assert share["frames"] == 1.0
-    assert share["errors"] >= 1.6 * 0.2
-    assert share["errors"] > of_margin["errors"]
+    found = review_queue.photos(real_data)
+    frames, errors = found.found(found.uncertainty, 0.2)
+    assert frames == 1.0
+    assert errors >= 1.6 * 0.2
+    assert errors > found.found(found.mean_margin, 0.2)[1]
 
 
-def shares(order: npt.NDArray[np.float64], errors: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Return the share of frames with an error among the first fifth, and the share of all errors that these have."""
-    first = np.argsort(-order, kind="stable")[: round(len(errors) / 5)]
-    return {"frames": float((errors[first] > 0).mean()), "errors": errors[first].sum() / errors.sum()}
-
-
-def n_errors(boxes: npt.NDArray[np.float32], kinds: list[str], truth: list[tuple[list[float], str]]) -> int:
-    """Return how many objects were missed, and how many were found where none of that class is."""
-    shared = box_iou(boxes.astype(float), np.array([box for box, _ in truth], float).reshape(-1, 4))
-    taken: set[int] = set()
-    for at, kind in enumerate(kinds):
-        near = [(shared[at, n], n) for n, (_, c) in enumerate(truth) if c == kind and n not in taken]
-        best, n = max(near, default=(0.0, -1))
-        if best >= 0.5:
-            taken.add(n)
-    return len(kinds) + len(truth) - 2 * len(taken)
+@pytest.mark.parametrize("n_objects", [4, 12])
+def test_the_most_uncertain_frames_of_streams_have_errors(n_objects: int) -> None:
+    for seed in range(3):
+        found = review_queue.stream(n_objects, seed)
+        frames, _ = found.found(found.uncertainty, 0.2)
+        assert frames >= 1.6 * found.share_with_errors
+        assert frames > found.found(found.mean_margin, 0.2)[0]

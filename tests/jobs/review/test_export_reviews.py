@@ -118,3 +118,17 @@ def test_selected_frames_are_apart_as_those_of_the_queue_are(workspace: Workspac
     assert exported("--n", 3, "--spread", 0) == sorted(order[:3])
     asked = ("review", "export", "-w", workspace.root, "-f", "coco", "-o", tmp_path / "no", "--spread", "-1")
     assert problems(winnow(*asked)) == ["--spread -1: expected seconds, from 0 on"]
+
+
+def test_nobody_is_asked_about_frames_that_somebody_dropped_by_hand(tmp_path: Path, engine: Engine) -> None:
+    workspace = annotated(tmp_path)
+    words = ("review", "export", "-w", workspace.root, "-f", "coco", "--media", "none", "--json")
+    queued = said(winnow(*words, "-o", tmp_path / "before"))["frames"]
+    assert queued == 1
+    assert (
+        winnow("overrides", "set", "drop", "--stream", "yard/gate", "--frame", EMPTY, "-w", workspace.root).exception
+        is None
+    )
+    assert said(winnow(*words, "-o", tmp_path / "after"))["frames"] == 0
+    chosen = said(winnow(*words, "-o", tmp_path / "chosen", "--where", "route = 'person'"))
+    assert chosen["frames"] == 1

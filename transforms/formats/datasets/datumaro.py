@@ -21,6 +21,7 @@ from transforms.formats.reviewing.shapes import (
     explained,
     kept_attributes,
 )
+from transforms.formats.reviewing.values import finite, flag, whole
 
 _BOX, _POLYGON, _MASK = "bbox", "polygon", "mask"
 _SHAPES = (_BOX, _POLYGON, _MASK)
@@ -87,7 +88,7 @@ def read_datumaro(data: bytes) -> ReviewFile:
     except ValidationError as error:
         raise ReviewFileError(explained(error)) from error
     labels = [label.name for label in (document.categories.label or _Labels(labels=[])).labels]
-    file = ReviewFile()
+    file = ReviewFile(classes=labels)
     for item in document.items:
         size = item.image.size if item.image else None
         shapes = []
@@ -99,7 +100,7 @@ def read_datumaro(data: bytes) -> ReviewFile:
                 continue
             try:
                 shapes.append(_shape(parts, labels[first.label_id], size, f"annotation {first.id}"))
-            except (TypeError, ValueError) as error:
+            except ValueError as error:
                 file.problems.append(f"{place}: {error}")
         name = (item.image.path if item.image else "") or item.id
         tags = tuple(
@@ -149,14 +150,19 @@ def _shape(
         box,
         rings=rings,
         mask_rle=mask_rle,
-        track_id=None if own["track_id"] is None else int(own["track_id"]),
-        text=own["text"],
-        is_crowd=None if own["is_crowd"] is None else bool(own["is_crowd"]),
-        rotation=float(own["rotation"] or 0) % 360,
-        score=None if own["score"] is None else float(own["score"]),
+        track_id=None if own["track_id"] is None else whole(_text(own["track_id"]), "attributes.track_id"),
+        text=None if own["text"] is None else _text(own["text"]),
+        is_crowd=None if own["is_crowd"] is None else flag(_text(own["is_crowd"]), "attributes.is_crowd"),
+        rotation=finite(_text(own["rotation"] or 0), "attributes.rotation") % 360,
+        score=None if own["score"] is None else finite(_text(own["score"]), "attributes.score"),
         attributes=kept_attributes(_plain(attributes)),
         place=place,
     )
+
+
+def _text(value: Any) -> str:
+    """Return an attribute as text; Datumaro writes a whole number that went through its own as `7.0`."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:

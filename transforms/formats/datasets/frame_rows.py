@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from transforms.formats.coco_rle import checked_ring, checked_runs
+from transforms.formats.coco_rle import checked_ring, checked_runs, shortened
 from transforms.formats.reviewing.shapes import Box, Returned, ReviewedShape, ReviewFile, Ring, explained
 
 OBJECTS = ("annotations", "objects")
@@ -108,10 +108,13 @@ def _shape(each: _Object, frame: _Frame, place: str) -> ReviewedShape:
 
 
 def _attributes(text: str | None) -> dict[str, Any]:
-    found = json.loads(text) if text else {}
+    try:
+        found = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        found = None
     if isinstance(found, dict):
         return found
-    raise ValueError(f"attributes: expected a JSON object, found {text}")
+    raise ValueError(f"attributes: expected a JSON object, found {shortened(text)}")
 
 
 def _ring(points: Sequence[float], frame: _Frame) -> Ring:

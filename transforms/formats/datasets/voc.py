@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from transforms.formats.reviewing.shapes import Returned, ReviewedShape, ReviewFile
+from transforms.formats.reviewing.values import finite
 
 FOLDER = "Annotations"
+LABEL_MAP = "labelmap.txt"
+"""Lists the classes of a dataset in their order, as CVAT and Datumaro write it."""
 _NOTHING = {"pose": {"unspecified", ""}, "truncated": {"0", ""}, "occluded": {"0", ""}, "difficult": {"0", ""}}
 """Fields of objects, with the values that say nothing."""
 
@@ -36,12 +38,19 @@ def read_voc(files: Mapping[str, bytes]) -> ReviewFile:
         try:
             size = _size(root)
         except ValueError as error:
-            file.problems.append(f"{path}, size: {error}")
+            file.problems.append(f"{path}, {error}")
             continue
         is_ours = root.findtext("source/database") == "Winnow"
         shapes = tuple(_shapes(root, path, is_ours, file))
         file.frames.append(Returned(path, _name(path, root.findtext("filename") or ""), shapes, size))
     return file
+
+
+def read_label_map(data: bytes) -> list[str]:
+    """Return the classes of a `labelmap.txt`, a line for each, as name, colour, parts and actions; no background."""
+    lines = data.decode("utf-8-sig", "replace").splitlines()
+    names = (line.rsplit(":", 3)[0].strip() for line in lines if line.strip() and not line.startswith("#"))
+    return [name for name in dict.fromkeys(names) if name and name != "background"]
 
 
 def _name(path: str, file_name: str) -> str:
@@ -52,10 +61,10 @@ def _name(path: str, file_name: str) -> str:
 
 def _size(root: ET.Element) -> tuple[int, int] | None:
     """Return width and height; None where the file does not say, or says zero, as some programs write."""
-    texts = [root.findtext(f"size/{name}") for name in ("width", "height")]
-    if None in texts:
+    texts = {name: root.findtext(f"size/{name}") for name in ("width", "height")}
+    if None in texts.values():
         return None
-    width, height = (int(float(text or 0)) for text in texts)
+    width, height = (int(finite(text or "0", f"size, {name}")) for name, text in texts.items())
     return (width, height) if width > 0 and height > 0 else None
 
 
@@ -74,7 +83,9 @@ def _shape(element: ET.Element, place: str, is_ours: bool) -> ReviewedShape:
     category = (element.findtext("name") or "").strip()
     if not category:
         raise ValueError("name: expected a class, found nothing")
-    left, top, right, bottom = (_edge(element, name) for name in ("xmin", "ymin", "xmax", "ymax"))
+    left, top, right, bottom = (
+        finite(element.findtext(f"bndbox/{name}"), f"bndbox, {name}") for name in ("xmin", "ymin", "xmax", "ymax")
+    )
     said = {name: (element.findtext(name) or "").strip() for name in _NOTHING}
     is_crowd = is_ours and said.pop("difficult") == "1"
     kept = {name: text for name, text in said.items() if text.casefold() not in _NOTHING[name]}
@@ -86,16 +97,5 @@ def _shape(element: ET.Element, place: str, is_ours: bool) -> ReviewedShape:
         is_crowd=is_crowd or None,
         attributes=attributes,
         place=place,
-        score=None if score is None else float(score),
+        score=None if score is None else finite(score, "confidence"),
     )
-
-
-def _edge(element: ET.Element, name: str) -> float:
-    text = element.findtext(f"bndbox/{name}")
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"bndbox, {name}: expected a number, found {text!r}")
-    return value

@@ -15,7 +15,7 @@ from transforms.formats.reviewing.shapes import Box, Returned, ReviewedShape, Re
 
 _BOX, _SCORED_BOX = 5, 6
 _LEAST_POLYGON = 7
-_CORNERS = 4
+_CORNERS, _LEAST_CORNERS = 4, 3
 _SQUARE_PX = 1.0
 """How far a corner of a turned box may be from where it belongs, since labels have few digits."""
 
@@ -47,7 +47,7 @@ def read_yolo(images: Mapping[str, tuple[str, bytes | None]], names: Sequence[st
     no objects. A line is the number of a class, and a box (centre, width, height) or the corners of a polygon, each
     with a score at the end or without one.
     """
-    file = ReviewFile()
+    file = ReviewFile(classes=list(names))
     for name, (place, data) in images.items():
         shapes = []
         for number, line in enumerate((data or b"").decode("utf-8-sig", "replace").splitlines(), 1):
@@ -81,6 +81,9 @@ def _shape(words: Sequence[str], names: Sequence[str], place: str) -> ReviewedSh
         x, y, width, height = values[1:]
         return ReviewedShape(category, (x - width / 2, y - height / 2, width, height), **common)
     ring = tuple(zip(values[1::2], values[2::2], strict=True))
+    if ring[0] == ring[-1] and len(ring) > _LEAST_CORNERS:
+        # Some programs repeat the first corner at the end.
+        ring = ring[:-1]
     return ReviewedShape(category, box_around([ring]), rings=(ring,), **common)
 
 

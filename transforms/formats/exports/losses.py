@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from transforms.formats.exports import voc, yolo
-from transforms.formats.exports.objects import Objects, corners_of, outlines_of
+from transforms.formats.exports.objects import Objects, attributes_of, corners_of, outlines_of
 from transforms.formats.outlines import Points
+from transforms.formats.reviewing.shapes import RELATIONS
 
 Loses = Callable[[Mapping[str, Any], int, int], bool]
 """Says whether a format loses something of an object on a frame of this width and height."""
@@ -30,6 +31,10 @@ def _is_crowd(each: Mapping[str, Any], _width: int, _height: int) -> bool:
 
 def _has_holes(each: Mapping[str, Any], width: int, height: int) -> bool:
     return bool(outlines_of(each, width, height).holes)
+
+
+def _has_parts(each: Mapping[str, Any], width: int, height: int) -> bool:
+    return len(outlines_of(each, width, height).parts) > 1
 
 
 def _is_turned(each: Mapping[str, Any], _width: int, _height: int) -> bool:
@@ -59,6 +64,19 @@ def _has_track(each: Mapping[str, Any], _width: int, _height: int) -> bool:
     return each["track_id"] is not None
 
 
+def _has_text(each: Mapping[str, Any], _width: int, _height: int) -> bool:
+    return bool(each.get("text"))
+
+
+def _has_attributes(each: Mapping[str, Any], _width: int, _height: int) -> bool:
+    return bool(attributes_of(each))
+
+
+def _has_attributes_but_relations(each: Mapping[str, Any], _width: int, _height: int) -> bool:
+    return bool(attributes_of(each).keys() - {RELATIONS})
+
+
+_PLAIN: Mapping[str, Loses] = {"tracks": _has_track, "texts": _has_text, "attributes": _has_attributes}
 _YOLO_LEFT_OUT: Mapping[str, Loses] = {"too_thin": _is_thin_in_yolo, "crowds": _is_crowd}
 
 LEFT_OUT: Mapping[str, Mapping[str, Loses]] = {
@@ -70,12 +88,14 @@ LEFT_OUT: Mapping[str, Mapping[str, Loses]] = {
 """Why a format leaves an object out, by format."""
 
 SIMPLIFIED: Mapping[str, Mapping[str, Loses]] = {
-    "yolo": {"masks": _has_mask, "turned": _is_turned, "tracks": _has_track},
-    "yolo-segment": {"holes": _has_holes, "cut": _is_cut, "tracks": _has_track},
-    "yolo-obb": {"masks": _has_mask, "cut": _is_cut_around_a_mask, "tracks": _has_track},
-    "voc": {"masks": _has_mask, "turned": _is_turned, "tracks": _has_track},
+    "yolo": {"masks": _has_mask, "turned": _is_turned, **_PLAIN},
+    "yolo-segment": {"holes": _has_holes, "joined": _has_parts, "cut": _is_cut, **_PLAIN},
+    "yolo-obb": {"masks": _has_mask, "cut": _is_cut_around_a_mask, **_PLAIN},
+    "voc": {"masks": _has_mask, "turned": _is_turned, **_PLAIN},
+    "labelstudio": {**_PLAIN, "attributes": _has_attributes_but_relations, "crowds": _is_crowd},
 }
-"""What a format does not hold of an object that it has: turned boxes become upright, holes are filled."""
+"""What a format does not hold of an object that it has: turned boxes become upright, holes are filled,
+separate parts joined."""
 
 
 def losses(format_: str, rows: pa.Table, objects: Objects) -> dict[str, Any]:

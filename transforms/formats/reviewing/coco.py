@@ -22,7 +22,6 @@ from transforms.formats.reviewing.shapes import (
     box_around,
     explained,
     kept_attributes,
-    time_ns,
 )
 
 _SPLIT = "review"
@@ -67,12 +66,13 @@ class _Runs(_Loose):
 
 
 class _Annotation(_Loose):
-    id: int | str
+    # Some converters number no annotations.
+    id: int | str | None = None
     image_id: int | str
     category_id: int
     bbox: tuple[float, float, float, float] | None = None
     segmentation: list[list[float]] | _Runs | None = None
-    iscrowd: int | None = None
+    iscrowd: int | bool | None = None
     keypoints: list[float] | None = None
     track_id: int | None = None
     text: str | None = None
@@ -101,14 +101,14 @@ def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> ReviewFi
         raise ReviewFileError(explained(error, within=_named_by_id(data))) from error
     names = {category.id: category.name for category in document.categories}
     images = {image.id: image for image in document.images}
-    file = ReviewFile()
+    file = ReviewFile(classes=[category.name for category in document.categories])
     if len(names) < len(document.categories):
         file.problems.append("categories: an id occurs twice")
     if len(images) < len(document.images):
         file.problems.append("images: an id occurs twice")
     shapes: dict[int | str, list[ReviewedShape]] = {image: [] for image in images}
     for number, each in enumerate(document.annotations, 1):
-        place = f"annotation {number} (id {each.id})"
+        place = f"annotation {number}" + ("" if each.id is None else f" (id {each.id})")
         if each.image_id not in images:
             file.problems.append(f"{place}, image_id: expected the id of an image of the file, found {each.image_id!r}")
             continue
@@ -126,6 +126,7 @@ def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> ReviewFi
         else:
             shapes[each.image_id].append(shape)
     info = document.info or _Info()
+    when = file.time_of(info.date_created, "info.date_created")
     file.frames = [
         Returned(
             f"image {image.id}",
@@ -133,7 +134,7 @@ def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> ReviewFi
             tuple(shapes[image.id]),
             (image.width, image.height),
             info.contributor or None,
-            time_ns(info.date_created),
+            when,
         )
         for image in document.images
     ]
@@ -172,6 +173,8 @@ def _shape(each: _Annotation, category: str, image: _Image, ids: dict[str, str],
         raise ValueError(f"attributes.track_id: expected a whole number, found {track!r}")
     if track is not None and not -_MOST_TRACKS <= int(track) < _MOST_TRACKS:
         raise ValueError("track_id: expected a number of at most 64 bits, found a larger one")
+    if each.iscrowd not in {None, 0, 1}:
+        raise ValueError(f"iscrowd: expected 0 or 1, found {each.iscrowd}")
     text = attributes.pop("text", None)
     common: dict[str, Any] = {
         "category": category,

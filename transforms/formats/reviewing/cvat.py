@@ -21,8 +21,8 @@ from transforms.formats.reviewing.shapes import (
     ReviewFileError,
     UnsupportedError,
     explained,
-    time_ns,
 )
+from transforms.formats.reviewing.values import flag, whole
 
 FRAMES = "frames.json"
 """Lists the images of a task in CVAT's order, by which `CVAT for video` numbers them."""
@@ -126,23 +126,34 @@ def read_cvat(data: bytes, images: Sequence[TaskImage] | None = None) -> ReviewF
         raise ReviewFileError([f"expected XML: {error}"]) from error
     if root.tag != "annotations" or root.findtext("version") != "1.1":
         raise ReviewFileError(["expected annotations of version 1.1, as `CVAT for images 1.1` has them"])
-    if root.find("track") is not None or (root.find("image") is None and _of_meta(root, "mode") == "interpolation"):
-        return _Video(root, images).file()
-    return _Images(root).file()
+    is_video = root.find("track") is not None
+    if is_video or (root.find("image") is None and _of_meta(root, "mode") == "interpolation"):
+        file = _Video(root, images).file()
+    else:
+        file = _Images(root).file()
+    named = (each.text or "" for kind in _KINDS for each in root.iterfind(f"meta/{kind}/labels/label/name"))
+    file.classes = list(dict.fromkeys(named))
+    return file
 
 
 _KINDS = ("task", "job", "project")
 _PEOPLE = tuple(f"{kind}/{who}/username" for who in ("assignee", "owner") for kind in _KINDS)
 
 
-def _who_and_when(root: ET.Element) -> tuple[str | None, int | None]:
+def _who_and_when(root: ET.Element, file: ReviewFile) -> tuple[str | None, int | None]:
     who = next((root.findtext(f"meta/{place}") for place in _PEOPLE if root.findtext(f"meta/{place}")), None)
-    return who, time_ns(_of_meta(root, "updated") or root.findtext("meta/dumped"))
+    return who, file.time_of(_of_meta(root, "updated") or root.findtext("meta/dumped"), "meta, updated")
 
 
 def _of_meta(root: ET.Element, name: str) -> str | None:
     places = (*(f"{kind}/{name}" for kind in _KINDS), name)
     return next((text for place in places if (text := root.findtext(f"meta/{place}"))), None)
+
+
+def _number_of_meta(root: ET.Element, name: str, otherwise: int) -> int:
+    """Return a number from 0 on of the task; `otherwise` where it has none. Raises `ValueError`."""
+    text = _of_meta(root, name)
+    return otherwise if text is None else whole(text, name.replace("/", ", "), 0)
 
 
 class _Images:
@@ -151,13 +162,16 @@ class _Images:
         self._file = ReviewFile()
 
     def file(self) -> ReviewFile:
-        who, when = _who_and_when(self._root)
+        who, when = _who_and_when(self._root, self._file)
         for number, image in enumerate(self._root.iterfind("image"), 1):
             place = f"image {image.get('id', number)}"
             try:
-                name, width, height = image.attrib["name"], int(image.attrib["width"]), int(image.attrib["height"])
-            except (KeyError, ValueError) as error:
-                self._file.problems.append(f"{place}: expected name, width and height, whole numbers ({error})")
+                width, height = (whole(image.get(side), side, 1) for side in ("width", "height"))
+            except ValueError as error:
+                self._file.problems.append(f"{place}, {error}")
+                continue
+            if not (name := image.get("name")):
+                self._file.problems.append(f"{place}, name: expected the name of an image, found none")
                 continue
             shapes = tuple(self._shapes(image, place, width, height))
             tags = tuple(_tag(element) for element in image.iterfind("tag"))
@@ -181,16 +195,14 @@ class _Video:
             )
         self._images = images
         try:
-            size = [int(_of_meta(root, f"original_size/{name}") or 0) for name in ("width", "height")]
-            first = int(_of_meta(root, "start_frame") or 0)
-            last = int(_of_meta(root, "stop_frame") or len(images) - 1)
-            step = int((_of_meta(root, "frame_filter") or "step=1").removeprefix("step="))
+            size = [_number_of_meta(root, f"original_size/{name}", 0) for name in ("width", "height")]
+            first = _number_of_meta(root, "start_frame", 0)
+            last = _number_of_meta(root, "stop_frame", len(images) - 1)
+            step = whole((_of_meta(root, "frame_filter") or "step=1").removeprefix("step="), "frame_filter, step", 1)
         except ValueError as error:
-            raise ReviewFileError(
-                [f"meta: expected original_size, start_frame, stop_frame and frame_filter ({error})"]
-            ) from error
+            raise ReviewFileError([f"meta, {error}"]) from error
         self._size_of_all = (size[0], size[1]) if all(size) else None
-        self._frames = range(first, last + 1, max(step, 1))
+        self._frames = range(first, last + 1, step)
         if first < 0 or last >= len(images):
             raise ReviewFileError(
                 [f"expected frames 0 to {len(images) - 1}, as {FRAMES} has them, found {first} to {last}"]
@@ -201,7 +213,7 @@ class _Video:
         return self._size_of_all or (picture.width, picture.height)
 
     def file(self) -> ReviewFile:
-        who, when = _who_and_when(self._root)
+        who, when = _who_and_when(self._root, self._file)
         shapes: dict[int, list[ReviewedShape]] = {frame: [] for frame in self._frames}
         for at, track in enumerate(self._root.iterfind("track")):
             name = track.get("id", str(at))
@@ -213,8 +225,6 @@ class _Video:
                     found = _read(self._file, element, self._size(frame), track.get("label"), f"track {name}", inner)
                     placed = f"track {name}, {inner}"
                     shapes[frame] += [replace(shape, track=name, place=placed) for shape in found]
-            except KeyError as error:
-                self._file.problems.append(f"track {name}: {error} is missing")
             except ValueError as error:
                 self._file.problems.append(f"track {name}: {error}")
             _shorten(self._file.problems, n_problems)
@@ -222,9 +232,9 @@ class _Video:
         tags: dict[int, list[Any]] = {}
         for element in self._root.iterfind("tag"):
             try:
-                tags.setdefault(int(element.get("frame", "0")), []).append(_tag(element))
+                tags.setdefault(whole(element.get("frame", "0"), "frame", 0), []).append(_tag(element))
             except ValueError as error:
-                self._file.problems.append(f"tag {element.get('label')!r}: expected the number of a frame ({error})")
+                self._file.problems.append(f"tag {element.get('label')!r}, {error}")
         self._file.frames = [
             Returned(
                 f"frame {frame}",
@@ -242,8 +252,9 @@ class _Video:
     def _check_frames(self, track: ET.Element) -> None:
         """Raise `ValueError` for a shape on a frame that there is not: its images are not those of this task."""
         for each in track:
-            frame = int(each.attrib["frame"])
-            if each.get("outside") != "1" and not 0 <= frame < len(self._images):
+            frame = whole(each.get("frame"), f"{each.tag}, frame")
+            is_outside = flag(each.get("outside"), f"{each.tag} at frame {frame}, outside")
+            if not is_outside and not 0 <= frame < len(self._images):
                 raise ValueError(
                     f"expected frames 0 to {len(self._images) - 1}, as {FRAMES} has them, found {each.tag} at {frame}"
                 )
@@ -260,13 +271,11 @@ def _read(
 ) -> list[ReviewedShape]:
     """Return an element as a shape, if it is one; else add a line to the file's problems."""
     try:
-        if label is None:
-            raise KeyError("label")
+        if not label:
+            raise ValueError("label: expected the name of a label, found none")
         return [shape_of(element, *size, label, inner)]
     except UnsupportedError as error:
         file.unsupported.append(f"{place}, {inner}: {error}")
-    except KeyError as error:
-        file.problems.append(f"{place}, {inner}: {error} is missing")
     except ValueError as error:
         file.problems.append(f"{place}, {inner}: {error}")
     return []

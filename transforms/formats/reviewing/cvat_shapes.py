@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from transforms.formats.coco_rle import MOST_PIXELS, check_pixels, compressed
+from transforms.formats.coco_rle import MOST_PIXELS, check_pixels, compressed, shortened
 from transforms.formats.exports.objects import attributes_of, box_of, mask_of, outlines_of
 from transforms.formats.outlines import Mask
 from transforms.formats.reviewing.shapes import RELATIONS, Box, ReviewedShape, Ring, UnsupportedError, box_around
+from transforms.formats.reviewing.values import finite, flag, whole
 
 ATTRIBUTE = "annotation_id"
 NOTE = "note"
@@ -67,16 +67,16 @@ def _rows_of(mask: Mask) -> dict[str, str]:
 def shape_of(element: ET.Element, width: int, height: int, label: str, place: str) -> ReviewedShape:
     """Return an element as a shape on an image of this size.
 
-    Raises `ValueError` and `KeyError` for values that are wrong or missing, and `UnsupportedError` for other kinds.
+    Raises `ValueError` for values that are wrong or missing, and `UnsupportedError` for other kinds.
     """
     if element.tag not in _READERS:
         raise UnsupportedError(f"{element.tag}: expected one of {', '.join(_READERS)}")
-    degrees = number(element.get("rotation", "0")) % 360
+    degrees = finite(element.get("rotation", "0"), "rotation") % 360
     if degrees and element.tag != "box":
         raise UnsupportedError(f"a turned {element.tag}: expected a box")
     values = attributes_in(element)
     kept, note = values.pop(ATTRIBUTE, None), values.pop(NOTE, None)
-    if element.get(_OCCLUDED) == "1":
+    if flag(element.get(_OCCLUDED), _OCCLUDED):
         values[_OCCLUDED] = True
     found = _READERS[element.tag](element.attrib, width, height)
     common: dict[str, Any] = {"annotation_id": kept, "note": note, "place": place}
@@ -100,51 +100,43 @@ def attributes_in(element: ET.Element) -> dict[str, Any]:
     return {a.get("name", ""): (a.text or "").strip() or None for a in element.iterfind("attribute")}
 
 
-def number(text: str) -> float:
-    """Return a finite number. Raises `ValueError`."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"expected a number, found {text!r}")
-    return value
-
-
-def points_of(text: str) -> Ring:
+def points_of(text: str | None) -> Ring:
     """Return the corners of a polygon. Raises `ValueError`."""
-    pairs = [pair.split(",") for pair in text.split(";")]
+    pairs = [pair.split(",") for pair in (text or "").split(";")]
     if len(pairs) < 3 or any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"points: expected at least three as x,y;x,y;…, found {text[:40]!r}")
-    return tuple((number(x), number(y)) for x, y in pairs)
+        raise ValueError(f"points: expected at least three as x,y;x,y;…, found {shortened(text or '')}")
+    return tuple((finite(x, "points"), finite(y, "points")) for x, y in pairs)
 
 
 def _box(attributes: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
-    left, top, right, bottom = (number(attributes[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
+    left, top, right, bottom = (finite(attributes.get(name), name) for name in ("xtl", "ytl", "xbr", "ybr"))
     return {"box": (left, top, right - left, bottom - top)}
 
 
 def _polygon(attributes: Mapping[str, str], _width: int, _height: int) -> dict[str, Any]:
-    ring = points_of(attributes["points"])
+    ring = points_of(attributes.get("points"))
     return {"box": box_around([ring]), "rings": (ring,)}
 
 
 def _mask(attributes: Mapping[str, str], width: int, height: int) -> dict[str, Any]:
     """Return a mask from run lengths within its box, row by row, beginning with background."""
-    left, top, across, down = (int(attributes[name]) for name in ("left", "top", "width", "height"))
+    left, top, across, down = (whole(attributes.get(name), name, 0) for name in ("left", "top", "width", "height"))
     check_pixels(width, height)
-    given = [int(run) for run in attributes["rle"].split(",")]
-    if any(not 0 <= run < MOST_PIXELS for run in given):
+    given = [whole(run, "rle", 0) for run in attributes.get("rle", "").split(",")]
+    if any(run >= MOST_PIXELS for run in given):
         raise ValueError(f"rle: expected runs of 0 to {MOST_PIXELS - 1} pixels")
     runs = np.array(given, np.int64)
-    if runs.sum() != across * down or min(left, top, across, down) < 0:
+    if runs.sum() != across * down:
         raise ValueError(
             f"rle: expected runs that add up to {across * down}, the pixels of its box, found {runs.sum()}"
         )
     if left + across > width or top + down > height:
         raise ValueError(f"expected a mask inside the image of {width}x{height} pixels, found one that extends beyond")
-    whole = np.zeros((height, width), np.uint8)
+    mask = np.zeros((height, width), np.uint8)
     part = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
-    whole[top : top + down, left : left + across] = part.reshape(down, across)
+    mask[top : top + down, left : left + across] = part.reshape(down, across)
     box: Box = (float(left), float(top), float(across), float(down))
-    return {"box": box, "mask_rle": run_lengths_of(whole)}
+    return {"box": box, "mask_rle": run_lengths_of(mask)}
 
 
 def run_lengths_of(mask: Mask) -> str:

@@ -26,7 +26,6 @@ from transforms.formats.reviewing.shapes import (
     UnsupportedError,
     box_around,
     explained,
-    time_ns,
 )
 
 _Kind = Literal["rectanglelabels", "polygonlabels", "brushlabels"]
@@ -93,13 +92,11 @@ class _Annotation(_Loose):
         who = self.completed_by
         return who.name if isinstance(who, _Person) else None if who is None else str(who)
 
-    @property
-    def time_ns(self) -> int | None:
-        return time_ns(self.updated_at or self.created_at)
+    def time_ns(self, file: ReviewFile, place: str) -> int | None:
+        return file.time_of(self.updated_at or self.created_at, f"{place}, updated_at")
 
-    @property
-    def order(self) -> tuple[bool, int]:
-        return bool(self.ground_truth), self.time_ns or 0
+    def order(self, file: ReviewFile, place: str) -> tuple[bool, int]:
+        return bool(self.ground_truth), self.time_ns(file, place) or 0
 
 
 class _Data(_Loose):
@@ -140,7 +137,8 @@ def read_labelstudio(
         if not annotations:
             continue
         by_person: dict[str | None, _Annotation] = {}
-        for each in sorted(annotations, key=lambda a: a.order):
+        ordered = [each for _, _, each in sorted((a.order(file, place), at, a) for at, a in enumerate(annotations))]
+        for each in ordered:
             by_person[each.reviewer] = each
         chosen = list(by_person.values())
         if len(by_person) > 1:
@@ -151,7 +149,7 @@ def read_labelstudio(
                 counts["several"] += 1
         opinions = [_opinion(each, place, file) for each in chosen]
         shapes, people = combined(opinions, policy or POLICIES[0])
-        last = max(chosen, key=lambda a: a.order)
+        last = max(chosen, key=ordered.index)
         regions = [r for each in chosen for r in each.result]
         sizes = {(r.original_width, r.original_height) for r in regions if r.type != "relation"}
         width, height = next(iter(sizes)) if len(sizes) == 1 else (None, None)
@@ -162,7 +160,7 @@ def read_labelstudio(
                 shapes,
                 (width, height) if width and height else None,
                 ", ".join(people) or None,
-                last.time_ns,
+                last.time_ns(file, place),
                 tags=tuple(_tags(last.result)) or None,
             )
         )
@@ -214,7 +212,7 @@ def _opinion(annotation: _Annotation, place: str, file: ReviewFile) -> Opinion:
             file.unsupported.append(f"{where}: {error}")
         except ValueError as error:
             file.problems.append(f"{where}: {error}")
-    return Opinion(annotation.reviewer, annotation.order, tuple(shapes))
+    return Opinion(annotation.reviewer, annotation.order(file, place), tuple(shapes))
 
 
 def _beside(regions: Sequence[_Region]) -> dict[str, dict[str, Any]]:

@@ -6,11 +6,13 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+
+from transforms.formats.coco_rle import shortened
 
 HASH_DIGITS = 16
 TOLERANCE_PX = 0.1
@@ -23,7 +25,7 @@ RELATIONS = "relations"
 """The attribute with the relations of an object to others, each a dictionary with the other's id as `to`."""
 
 _NAME = re.compile(
-    rf"(?:(?P<folder>.*)/)?(?:[^/]*-)?(?P<number>\d{{1,18}})-(?P<hash>[0-9a-f]{{{HASH_DIGITS}}})\.[A-Za-z0-9]+$"
+    rf"(?:(?P<folder>.*)/)?(?:[^/]*-)?(?P<number>\d{{1,18}})-(?P<hash>[0-9a-f]{{{HASH_DIGITS}}})(?:\.[A-Za-z0-9]+)?$"
 )
 
 Box = tuple[float, float, float, float]
@@ -102,13 +104,26 @@ class ReviewFile:
     """What a file of an annotation tool says.
 
     `problems`: what is wrong in it. `unsupported`: what it has that there is no place for in the tables. `notes`: how
-    it was read where there is more than one way. Each is a message that names the place in the file.
+    it was read where there is more than one way. Each is a message that names the place in the file, as is `undated`: a
+    date that cannot be read, "" for none. `classes`: those that it declares, in its order, also without an object.
     """
 
     frames: list[Returned] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     unsupported: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    undated: str = ""
+    classes: list[str] = field(default_factory=list)
+
+    def time_of(self, text: str | None, place: str) -> int | None:
+        """Return a tool's time in ns since 1970; None for none, and for one that `undated` then has a message on."""
+        found = time_ns(text)
+        if text and found is None and not self.undated:
+            self.undated = (
+                f"{place}: expected a date as 2026-05-04T10:30:00Z, found {text[:40]!r}; where there is none, "
+                "decisions are of the time of the import"
+            )
+        return found
 
 
 class UnsupportedError(ValueError):
@@ -130,7 +145,10 @@ def image_name(stream_id: str, number: int, content_hash: str, suffix: str) -> s
 
 
 def parse_name(name: str) -> ImageName | None:
-    """Return the parts of a name from `image_name`, with any prefix added by a tool; None for other names."""
+    """Return the parts of a name from `image_name`; None for other names.
+
+    Tools put something before it, and name label files so, without the suffix of the image.
+    """
     found = _NAME.search(name)
     return ImageName(found["folder"] or "", int(found["number"]), found["hash"]) if found else None
 
@@ -174,15 +192,15 @@ def same_turn(one: float | None, other: float | None) -> bool:
 
 
 def time_ns(text: str | None) -> int | None:
-    """Return a tool's time (ISO 8601, UTC without a zone) in ns since 1970.
+    """Return a tool's time (ISO 8601, or a day with `/` as COCO has it; UTC without a zone) in ns since 1970.
 
     None if it is missing or invalid, or not within the years 1678 to 2262, which 64 bits hold.
     """
     try:
-        moment = datetime.fromisoformat(text) if text else None
+        moment = datetime.fromisoformat(text.strip().replace("/", "-")) if text else None
         if moment is None:
             return None
-        zoned = moment if moment.tzinfo else datetime.fromisoformat(f"{text}+00:00")
+        zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         found = int(zoned.timestamp() * 1_000_000) * 1000
     except (ValueError, OverflowError):
         return None
@@ -198,6 +216,14 @@ def kept_attributes(found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value not in _EVERYWHERE.get(name, ())}
 
 
+def _as_expected(message: str) -> str:
+    """Return a message of pydantic as other messages are: what was expected."""
+    said = message.removeprefix("Value error, ")
+    said = re.sub("^Input should be (greater|less) than", r"expected a number \1 than", said)
+    said = re.sub("^Input should (be|have) ", "expected ", said)
+    return said[0].lower() + said[1:]
+
+
 def explained(error: ValidationError, names: Sequence[str] = (), within: Any = None) -> list[str]:
     """Return a message for each error of a schema; `names` are put before the locations.
 
@@ -206,9 +232,10 @@ def explained(error: ValidationError, names: Sequence[str] = (), within: Any = N
     lines = []
     for each in error.errors(include_url=False):
         place = ".".join(_located(each["loc"], within))
-        value = repr(each["input"])
-        shown = value if len(value) <= 60 else f"{value[:57]}…"
-        lines.append(f"{' '.join([*names, place])}: {each['msg'][0].lower()}{each['msg'][1:]}, found {shown}")
+        is_missing = each["type"] == "missing"
+        expected = "expected a value" if is_missing else _as_expected(each["msg"])
+        found = "none" if is_missing else shortened(each["input"])
+        lines.append(f"{' '.join([*names, place])}: {expected}, found {found}")
     return lines
 
 

@@ -107,7 +107,7 @@ def test_ground_truth_is_what_is_on_its_frames(place: Path) -> None:
     found = brought(place, coco(place, *GATE))
     assert (found["frames"], found["objects"], found["added"]) == (3, 3, 3)
     assert found["matched"] == {"content": 0, "path": 3, "name": 0}
-    assert found["new_categories"] == ["car", "bus"]
+    assert found["new_categories"] == ["bus", "car"]
     assert standing(place) == [
         ("yard/gate", 0, "bus", 50.0, "import:city", "approve"),
         ("yard/gate", 0, "car", 10.0, "import:city", "approve"),

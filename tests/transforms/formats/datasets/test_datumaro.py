@@ -66,7 +66,7 @@ def test_annotations_of_a_group_are_one_object_for_each_label() -> None:
         ({"type": "mask", "rle": {"size": [9, 9], "counts": [81]}, "label_id": 0}, "expected the size [100, 200]"),
         (
             {"type": "bbox", "bbox": [1, 1, 5, 5], "label_id": 0, "attributes": {"rotation": "left"}},
-            "could not convert string to float",
+            "attributes.rotation: expected a number, found 'left'",
         ),
     ],
 )

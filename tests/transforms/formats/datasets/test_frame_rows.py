@@ -73,9 +73,9 @@ ROW = {"stream_id": "a", "frame_idx": 1, "width": 20, "height": 10, "objects": [
             {"stream_id": "a"},
             "row 1: expected a frame with its objects, as `annotations`; found none: export frames that",
         ),
-        ({**ROW, "width": None}, "row 1: width: input should be a valid integer, found None"),
-        ({**ROW, "objects": 3}, "row 1: objects: input should be a valid list, found 3"),
-        ({**ROW, "objects": [{"bbox": [1, 2, 3, 4]}]}, "row 1: objects.1.category: field required, found"),
+        ({**ROW, "width": None}, "row 1: width: expected a valid integer, found None"),
+        ({**ROW, "objects": 3}, "row 1: objects: expected a valid list, found 3"),
+        ({**ROW, "objects": [{"bbox": [1, 2, 3, 4]}]}, "row 1: objects.1.category: expected a value, found none"),
         (
             {**ROW, "objects": [BOX | {"mask_rle": "nonsense~"}]},
             "row 1, object 1: expected COCO's compressed run lengths",
@@ -86,7 +86,7 @@ ROW = {"stream_id": "a", "frame_idx": 1, "width": 20, "height": 10, "objects": [
         ),
         (
             {**ROW, "objects": [BOX | {"attributes": "[]"}]},
-            "row 1, object 1: attributes: expected a JSON object, found []",
+            "row 1, object 1: attributes: expected a JSON object, found '[]'",
         ),
         ({**ROW, "objects": [BOX | {"attributes": "{"}]}, "row 1, object 1: "),
     ],

@@ -33,10 +33,10 @@ def test_edges_count_from_one_and_are_inside() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "problem"),
     [
-        ("<xmin>260</xmin>", "", "object 1: bndbox, xmin: expected a number, found None"),
+        ("<xmin>260</xmin>", "", "object 1: bndbox, xmin: expected a number, found none"),
         ("<xmin>260</xmin>", "<xmin>nan</xmin>", "object 1: bndbox, xmin: expected a number, found 'nan'"),
         ("<name>RBC</name>", "<name> </name>", "object 2: name: expected a class, found nothing"),
-        ("<width>640</width>", "<width>wide</width>", "size: could not convert"),
+        ("<width>640</width>", "<width>wide</width>", "size, width: expected a number, found 'wide'"),
         ("</annotation>", "", "expected XML: no element found"),
         ('<annotation verified="no">', "<annotation><![CDATA[", "expected XML"),
     ],

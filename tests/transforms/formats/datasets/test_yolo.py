@@ -124,3 +124,13 @@ def test_names_of_classes() -> None:
         read_names(b"nc: 3", "data.yaml")
     with pytest.raises(ReviewFileError, match="expected YAML"):
         read_names(b"names: [", "data.yaml")
+
+
+def test_a_polygon_that_names_its_first_corner_twice_is_the_same_without_it() -> None:
+    open_, closed = "0.1 0.2 0.5 0.2 0.5 0.6 0.1 0.6", "0.1 0.2 0.5 0.2 0.5 0.6 0.1 0.6 0.1 0.2"
+    one, other = (read_yolo({"a.png": ("a.txt", f"0 {line}\n".encode())}, ["car"]) for line in (open_, closed))
+    assert one.problems == other.problems == []
+    assert one.frames == other.frames
+    (shape,) = in_pixels(other.frames[0], 100, 50).shapes
+    # An upright rectangle is a box.
+    assert (shape.rings, [round(value, 6) for value in shape.box]) == ((), [10, 10, 40, 20])

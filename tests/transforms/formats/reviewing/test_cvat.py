@@ -121,10 +121,10 @@ def test_all_problems_are_reported_at_once() -> None:
     for problem, hint in zip(
         found.problems,
         (
-            "image 0, box 2 (id 00000000000000000000000000000001): 'xtl' is missing",
+            "image 0, box 2 (id 00000000000000000000000000000001): xtl: expected a number, found none",
             "polygon 3: points",
             "mask 4: rle: expected runs",
-            "image 1: expected name",
+            "image 1, height: expected a whole number from 1 on, found 'tall'",
         ),
         strict=True,
     ):

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, fractions, given, shellWords, splitsOf, wrongParts } from './datasets';
+import { bytes, fractions, given, shellWords, splitsOf, unlikeShares, wrongParts } from './datasets';
 
 describe('forms of datasets', () => {
   it('writes words as a shell takes them', () => {
@@ -25,4 +25,12 @@ describe('forms of datasets', () => {
     expect([splitsOf({ default: 5 }), splitsOf({ train: 1200, val: 3 })]).toEqual(['one set', '1,200 train, 3 val']);
     expect([0, 999, 1234, 45_600_000, 123_456_789].map(bytes)).toEqual(['0 B', '999 B', '1.2 KB', '45.6 MB', '123 MB']);
   });
+});
+
+it('says where shares of splits are far from what was requested', () => {
+  expect(unlikeShares(undefined)).toBe('');
+  expect(unlikeShares({ train: { requested: 0.8, found: 0.77 }, val: { requested: 0.2, found: 0.23 } })).toBe('');
+  expect(unlikeShares({ train: { requested: 0.8, found: 0.944 }, val: { requested: 0.2, found: 0.056 } })).toBe(
+    'shares differ from what was requested: train 94.4% (80% requested), val 5.6% (20% requested), since whole parts are divided',
+  );
 });

@@ -88,6 +88,7 @@ export interface ExportFigures {
     left_out: Record<string, number>;
     given_by_release: Record<string, number>;
     duplicates_unknown: string[];
+    shares?: Record<string, { requested: number; found: number }>;
     /** Tracks of which no division leaves enough frames; absent from exports of earlier versions. */
     tracks_in_several?: { stream_id: string; track_id: number; frames: number }[];
   };
@@ -222,4 +223,15 @@ export function splitsOf(frames: Record<string, number>): string {
   const names = Object.keys(frames);
   if (names.length === 1 && names[0] === 'default') return 'one set';
   return Object.entries(frames).map(([name, n]) => `${n.toLocaleString('en')} ${name}`).join(', ');
+}
+
+/** Difference from the requested share of a split, as a fraction of it, from which on it is shown. */
+const FAR = 0.25;
+
+/** What to say where a split has far from the share of frames that was requested; '' where none has. */
+export function unlikeShares(shares: Record<string, { requested: number; found: number }> | undefined): string {
+  const all = Object.entries(shares ?? {});
+  if (!all.some(([, each]) => Math.abs(each.found - each.requested) > FAR * each.requested)) return '';
+  const named = all.map(([name, each]) => `${name} ${(100 * each.found).toFixed(1)}% (${Math.round(100 * each.requested)}% requested)`);
+  return `shares differ from what was requested: ${named.join(', ')}, since whole parts are divided`;
 }
