@@ -56,6 +56,8 @@ class Screenshot:
     awaited: str
     theme: Literal["light", "dark"] = "light"
     clicks: Sequence[str] = ()
+    awaits_last: bool = False
+    """Whether what is awaited is there after the clicks."""
 
 
 def screenshots(export: str) -> Iterator[Screenshot]:
@@ -64,6 +66,9 @@ def screenshots(export: str) -> Iterator[Screenshot]:
     yield Screenshot("overview-dark", "overview", ".figures", "dark")
     frame = f"frames?stream={STREAM}&reason=near_duplicate&frame=204%40{STREAM}"
     yield Screenshot("frames", frame, "aside .members")
+    yield Screenshot("map", "map?colour=luma_mean", ".plane canvas")
+    yield Screenshot("review-queue", "review", "tbody td.thumb")
+    yield Screenshot("review", "review", "main canvas", clicks=("text=Start",), awaits_last=True)
     yield Screenshot("thresholds", "thresholds?set=curation.dark_mean%3D95", ".sheet img")
     yield Screenshot("thresholds-dark", "thresholds?set=curation.dark_mean%3D95", ".effects .figures", "dark")
     yield Screenshot("selections", "datasets/selections?new=1", "form pre")
@@ -141,8 +146,11 @@ def _keys(page: Page, url: str, places: Sequence[str]) -> str:
 def _image(page: Page, url: str, what: Screenshot, folder: str) -> bytes:
     page.emulate_media(color_scheme=what.theme, reduced_motion="reduce")
     page.goto(f"{url}/p/{_PROJECT}/{what.place}")
+    if what.awaits_last:
+        for selector in what.clicks:
+            page.locator(selector).first.click()
     page.locator(what.awaited).first.wait_for()
-    for selector in what.clicks:
+    for selector in () if what.awaits_last else what.clicks:
         page.locator(selector).click()
     # Images that come into view are loaded then.
     page.wait_for_load_state("load")
