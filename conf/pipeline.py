@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import field as field_of
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
@@ -14,6 +15,13 @@ from conf.stage_spec import setting
 from conf.stages import SPECS, STAGE_NAMES, STAGES
 from transforms.assess.escalation import EscalateParams
 from transforms.assess.uncertainty import RouteParams
+from transforms.brands.crop_models import ReadParams, RectifyParams
+from transforms.brands.exposure import ExposureParams
+from transforms.brands.match_words import MatchParams
+from transforms.brands.playing_field import FieldParams
+from transforms.brands.regions import RegionParams
+from transforms.brands.text_lines import EdgeParams
+from transforms.brands.vote import VoteParams
 from transforms.curate.curation import CurationParams
 from transforms.curate.duplicates.grouping import DuplicateParams
 from transforms.curate.idle import IdleParams
@@ -76,7 +84,7 @@ class PipelineConfig:
 
     stages: tuple[str, ...] = tuple(spec.name for spec in STAGES if not spec.optional)
     unit_frames: Annotated[int, Ge(1), Le(65536)] = 256
-    when: Mapping[str, str | None] = field(default_factory=dict)
+    when: Mapping[str, str | None] = field_of(default_factory=dict)
     ingest: IngestParams = IngestParams()
     image: ImageParams = ImageParams()
     blur: BlurParams = BlurParams()
@@ -96,6 +104,14 @@ class PipelineConfig:
     caption: CaptionParams = CaptionParams()
     route: RouteParams = RouteParams()
     escalate: EscalateParams = EscalateParams()
+    field: FieldParams = FieldParams()
+    edges: EdgeParams = EdgeParams()
+    regions: RegionParams = RegionParams()
+    rectify: RectifyParams = RectifyParams()
+    read: ReadParams = ReadParams()
+    match: MatchParams = MatchParams()
+    vote: VoteParams = VoteParams()
+    exposure: ExposureParams = ExposureParams()
     resources: Resources = Resources()
 
     @property

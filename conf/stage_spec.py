@@ -94,7 +94,8 @@ class TableWork:
     `groups`: the stage over the workspace whose groups connect streams; rows of a stream depend on all streams that
     share a group with it, and follow when another run changes the groups.
     `counted`: where the number of rows is not that of the first stage that is read; the last one that is read counts.
-    `reads_reviews`: rows also depend on which frames people have reviewed.
+    `reads_reviews`: rows also depend on which frames people have reviewed. `lists`: tables that are no stage's, all of
+    whose rows decide the result.
     `on_cluster`: machines of a cluster may share the search for near pairs; see `jobs/passes/distributed_pairs.py`.
     """
 
@@ -106,6 +107,7 @@ class TableWork:
     groups: str = ""
     counted: tuple[Counted, ...] = ()
     reads_reviews: bool = False
+    lists: tuple[schemas.Table, ...] = ()
     on_cluster: bool = False
 
     def scope_in(self, config: PipelineConfig) -> Scope:
@@ -161,9 +163,9 @@ class ModelWork:
     `make` returns what makes the model, given the number of its threads. Its first section of parameters is `section`.
 
     `shown`: single `frames`; `objects`, the frames on which the first stage that is read has found some, with these;
-    `stretches`: the frames after such a frame. `like` is another stage that chooses the frames; with `route` they are
-    those that the stage `route` sends there, and its objects count in place of the first detector's; `kept_setting` is
-    a key whose value `kept` leaves only those that curation keeps.
+    `stretches`: the frames after such a frame; `crops`: those with regions that are read. `like` is another stage
+    that chooses the frames; with `route` they are those that the stage `route` sends there, and its objects count in
+    place of the first detector's; `kept_setting` is a key whose value `kept` leaves only those that curation keeps.
     `context_setting` names the key for how many frames before each come along.
 
     `finds`: the categories that get numbers. `is_final`: its objects are part of `annotations` as `winnow sql` and
@@ -176,7 +178,7 @@ class ModelWork:
     make: Callable[[ModelInput], Callable[[int], Any]] | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     other: tuple[str, str] | None = None
-    shown: Literal["frames", "objects", "stretches"] = "frames"
+    shown: Literal["frames", "objects", "stretches", "crops"] = "frames"
     like: str = ""
     route: str = ""
     kept_setting: str = ""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import schemas
-from conf import stage_checks
+from conf import brand_stages, stage_checks
 from conf.stage_spec import (
     Alternative,
     CallWork,
@@ -109,6 +109,7 @@ STAGES = (
         of_pairs=True,
         measure=frame_measures.MotionMeasure,
     ),
+    *brand_stages.MEASURED,
     StageSpec(
         "media",
         "pixels",
@@ -365,6 +366,7 @@ STAGES = (
         calls=CallWork("vlm", "escalate"),
         checks=(stage_checks.budget_of_calls,),
     ),
+    *brand_stages.FOLLOWED,
     # A stage of your own goes here, or before the stages that read it.
 )
 """Every stage, in the order in which they run."""

@@ -14,12 +14,25 @@ from schemas.annotations import (
     TEXTS,
     TRACKS,
 )
+from schemas.brands import (
+    APPEARANCES,
+    BRANDS,
+    CROPS,
+    EDGES,
+    EXPOSURE,
+    FIELDS,
+    MENTIONS,
+    READ,
+    READINGS,
+    RECTIFIED,
+    REGIONS,
+)
 from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.evaluations import COMPARISONS, EVALUATION_FIGURES, EVALUATION_FRAMES, EVALUATIONS, TEST_USES
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
-from schemas.models import ALIASES, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
+from schemas.models import ALIASES, MODEL_EXPORTS, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
 from schemas.ops import (
     HEADS,
     JOURNAL,
@@ -59,6 +72,17 @@ ALL: tuple[Table, ...] = (
     OCR,
     CAPTIONS,
     CATEGORIES,
+    FIELDS,
+    EDGES,
+    REGIONS,
+    CROPS,
+    RECTIFIED,
+    READINGS,
+    READ,
+    MENTIONS,
+    APPEARANCES,
+    EXPOSURE,
+    BRANDS,
     ROUTING,
     ESCALATED,
     ESCALATIONS,
@@ -78,6 +102,7 @@ ALL: tuple[Table, ...] = (
     RELEASES,
     MODELS,
     MODEL_VERSIONS,
+    MODEL_EXPORTS,
     ALIASES,
     TRAIN_EPOCHS,
     TRAIN_SAMPLES,
@@ -87,6 +112,9 @@ ALL: tuple[Table, ...] = (
     COMPARISONS,
     TEST_USES,
 )
+ROWS_OF_FRAMES: dict[str, Table] = {**OBJECTS_OF, RECTIFIED.name: CROPS, READ.name: READINGS}
+"""The table with a frame's rows that belongs to each table of processed frames."""
+
 BY_NAME: dict[str, Table] = {table.name: table for table in ALL}
 
 
@@ -100,19 +128,25 @@ __all__ = [
     "ALL",
     "ANNOTATED",
     "ANNOTATIONS",
+    "APPEARANCES",
+    "BRANDS",
     "BY_NAME",
     "CAPTIONS",
     "CATEGORIES",
     "COLUMNS_BY_PEOPLE",
     "COMPARISONS",
+    "CROPS",
     "CURATION",
     "DUPLICATES",
+    "EDGES",
     "EMBEDDINGS",
     "ESCALATED",
     "ESCALATIONS",
     "EVALUATIONS",
     "EVALUATION_FIGURES",
     "EVALUATION_FRAMES",
+    "EXPOSURE",
+    "FIELDS",
     "FINGERPRINTS",
     "FRAMES",
     "FRAME_KEY",
@@ -123,7 +157,9 @@ __all__ = [
     "LISTING",
     "MASKS",
     "MEDIA",
+    "MENTIONS",
     "MODELS",
+    "MODEL_EXPORTS",
     "MODEL_VERSIONS",
     "MOTION",
     "OBJECTS_OF",
@@ -136,10 +172,15 @@ __all__ = [
     "PROPAGATIONS",
     "QUALITY",
     "QUARANTINE",
+    "READ",
+    "READINGS",
+    "RECTIFIED",
+    "REGIONS",
     "RELEASES",
     "REVIEWS",
     "REVIEW_EVENTS",
     "ROUTING",
+    "ROWS_OF_FRAMES",
     "RUNS",
     "SCENES",
     "SCOPES",

@@ -86,6 +86,26 @@ MODEL_VERSIONS = Table(
     ),
 )
 
+MODEL_EXPORTS = Table(
+    "model_exports",
+    "Trained models as files for other runtimes, which are kept only where they find the same on real frames.",
+    key=("model_id", "format"),
+    columns=(
+        Column("model_id", pa.string(), "Hash of the weights: their row in `models`."),
+        Column("format", pa.string(), "The format: `onnx`."),
+        Column("file", pa.string(), "The file, below the workspace; null for none.", nullable=True),
+        Column("sha256", pa.string(), "Hash of the file: `weights_hash` of what it finds.", nullable=True),
+        Column("reason", pa.string(), "Why there is no file; null where there is one.", nullable=True),
+        Column("frames", pa.int64(), "Frames on which both were compared.", low=0),
+        Column("boxes", pa.int64(), "Boxes of a score of 0.2 or more that they found there.", low=0),
+        Column("lost", pa.int64(), "Those without a partner: same category, overlap 0.99, score within 0.01.", low=0),
+        Column("overlap", pa.float64(), "Smallest overlap of partners; null for none.", nullable=True),
+        Column("scores", pa.float64(), "Largest difference of their scores.", nullable=True),
+        Column("job_id", pa.string(), "The job that exported it."),
+        Column("created_ns", pa.int64(), "When.", "ns since 1970"),
+    ),
+)
+
 ALIASES = Table(
     "aliases",
     "What names of models referred to, and since when: a row per change. Nothing changes or deletes a row; the row "

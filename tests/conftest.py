@@ -23,6 +23,7 @@ from jobs.storage.workspace import Workspace
 from tests import s3
 from tests.environments import interpreter
 from tests.helpers import SMALL, go
+from tests.idle_workers import lent
 from tests.machines import PATIENT, Machines, two_machines
 from tests.models import held_at_hand
 from tests.waiting import wait_until
@@ -43,11 +44,11 @@ pytest_plugins = ["tests.marks"]
 def in_haste() -> Iterator[None]:
     """Spare the tests' own process what no test checks; those that it starts are spared nothing.
 
-    No power fails here, so that nothing waits for a disk; and the tree of all commands, which takes longer to make than
-    most of them take, is made once.
+    No power fails here, so that nothing waits for a disk; the tree of all commands, which takes longer to make than
+    most of them take, is made once; and a run leaves its processes to the next one.
     """
     made_once = cache(typer.main.get_command)
-    with mock.patch("os.fsync", return_value=None), mock.patch("typer.testing._get_command", made_once):
+    with mock.patch("os.fsync", return_value=None), mock.patch("typer.testing._get_command", made_once), lent():
         yield
 
 

@@ -28,7 +28,10 @@ PATH = Path(__file__).with_name("golden_keys.json")
 _CODE: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "embeddings": SPECS["embeddings"].code,
     **{f"annotate by {name}": detector.code for name, detector in DETECTORS.items() if name != "onnx"},
-    **{name: SPECS[name].code for name in ("segment", "propagate", "ocr", "caption")},
+    **{
+        name: SPECS[name].code
+        for name in ("segment", "propagate", "ocr", "caption", "read", "match", "vote", "exposure")
+    },
 }
 _EVERY_STAGE = "stages=[media, track, annotate, second, route, larger, escalate]"
 
@@ -46,7 +49,9 @@ def golden() -> dict[str, dict[str, Any]]:
         (vectors / "open_clip_config.json").write_text("{}")
         (vectors / "open_clip_model.safetensors").write_bytes(b"weights")
         given = ("annotate.detector=motion", f"embed.weights={vectors}")
-        keys = {name: _keys(name, *given) for name in profile_names()}
+        # Reading needs the weights of an extra, and so does what follows from it.
+        only = {"brands": ("stages=[frames, quality, rectify]",)}
+        keys = {name: _keys(name, *given, *only.get(name, ())) for name in profile_names()}
         models = (f"annotate.weights={weights}", f"route.second={other}", f"route.larger={other}")
         budgets = ("route.budget_larger=5", "route.budget_vlm=5", "escalate.model=some", "escalate.api=openai")
         keys["every stage"] = _keys("quality", _EVERY_STAGE, "annotate.detector=onnx", *models, *budgets)

@@ -20,7 +20,7 @@ _MOST_LINES = 400
 _TEXTS = {".py", ".md", ".toml", ".yaml", ".j2", ".ipynb", ".txt", ".ts", ".svelte", ".mjs", ".css", ".json", ""}
 # What declares stages, or decides about them together; elsewhere a name of a stage is looked up, never compared.
 _BY_STAGE = {"SPECS", "by_name", "earlier", "keys", "outcomes", "stages", "surveys", "_stages", "_surveys"}
-_DECLARES_STAGES = {"conf/stages.py", "conf/stage_checks.py"}
+_DECLARES_STAGES = {"conf/stages.py", "conf/brand_stages.py", "conf/stage_checks.py"}
 _NO_STAGES = {
     ("jobs/analysis/labels.py", "frames"): "a kind of label",
     ("jobs/analysis/report_streams.py", "idle"): "a reason to drop a frame",
@@ -33,6 +33,7 @@ _BY_SUBJECT = {
     "test_changed_files",
     "test_faults",
     "test_fault_rounds",
+    "test_losses_of_each_table",
     "test_interleavings",
     "test_commands",
     "test_routing",
@@ -45,6 +46,7 @@ _BY_SUBJECT = {
     "test_pages_oidc",
     "test_pages_new_run",
     "test_pages_rights",
+    "test_pages_review_layers",
     "test_pages_runs",
     "test_pages_project",
     "test_pages_review",

@@ -152,10 +152,10 @@ def _group(
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(PATIENCE_S)
-            _kill_all_of(folder)
+            kill_all_of(folder)
 
 
-def _kill_all_of(folder: Path) -> None:
+def kill_all_of(folder: Path) -> None:
     """Kill the processes whose command lines name a folder."""
     for entry in Path("/proc").iterdir():
         with suppress(OSError, ValueError):

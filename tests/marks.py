@@ -78,8 +78,11 @@ def _group(item: pytest.Item) -> str:
 
 def _seconds(item: pytest.Item) -> float:
     """Return about how long a test takes."""
-    marks = {mark.name for mark in item.iter_markers()}
-    return max((seconds for mark, seconds in _SECONDS.items() if mark in marks), default=_SECONDS_OF_OTHERS)
+    # `slow(80)` says it of a test that takes much longer than others of its mark.
+    known = [
+        mark.args[0] if mark.args else _SECONDS[mark.name] for mark in item.iter_markers() if mark.name in _SECONDS
+    ]
+    return max(known, default=_SECONDS_OF_OTHERS)
 
 
 def _starts(item: pytest.Item) -> bool:
@@ -106,7 +109,7 @@ class _Guard:
         pytest.fail(problem, pytrace=False)
 
 
-_GUARD = _Guard()
+GUARD = _Guard()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -115,11 +118,11 @@ def guarded() -> Iterator[None]:
     execute, start = subprocess.Popen._execute_child, multiprocessing.process.BaseProcess.start  # type: ignore[attr-defined]
 
     def execute_checked(self: Any, args: Any, *rest: Any) -> None:
-        _GUARD.check([args] if isinstance(args, (str, bytes)) else list(args))
+        GUARD.check([args] if isinstance(args, (str, bytes)) else list(args))
         execute(self, args, *rest)
 
     def start_checked(self: Any) -> None:
-        _GUARD.check([self.name])
+        GUARD.check([self.name])
         start(self)
 
     with (
@@ -132,18 +135,18 @@ def guarded() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Say to the guard which test runs."""
-    _GUARD.item = item
+    GUARD.item = item
     try:
         return (yield)
     finally:
-        _GUARD.item = None
+        GUARD.item = None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Fail a test that has swallowed what the guard raised, or started something in another thread."""
-    _GUARD.found.clear()
+    GUARD.found.clear()
     result = yield
-    if _GUARD.found:
-        pytest.fail("\n".join(_GUARD.found), pytrace=False)
+    if GUARD.found:
+        pytest.fail("\n".join(GUARD.found), pytrace=False)
     return result

@@ -52,10 +52,12 @@ def resume(workspace: Path, job_id: str, verb: str = "resume", alone: bool = Fal
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def start_gateway(root: Path) -> subprocess.Popen[str]:
+def start_gateway(root: Path, alone: bool = False) -> subprocess.Popen[str]:
     """Start a gateway in the foreground of a process of its own, and wait until it is at work."""
     command = [sys.executable, "-m", "jobs.cli", "gateway", "start", "--foreground", "--workspace", str(root)]
-    process = subprocess.Popen([*command, "--backoff", "0.1", "--quiet"], stderr=subprocess.PIPE, text=True)
+    command += ["--backoff", "0.1", "--quiet"]
+    environment = without_ray() if alone else None
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     wait_until(
         lambda: process.poll() is not None or (lock_holder(lock_path(place(root))) or {}).get("ready"), every_s=0.02
     )
@@ -68,10 +70,10 @@ def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
     return json.loads(out.splitlines()[-1])
 
 
-def n_rows(place: Path) -> int:
-    if not (place / "frames" / "_delta_log" / f"{0:020}.json").exists():
+def n_rows(place: Path, table: str = "frames") -> int:
+    if not (place / table / "_delta_log" / f"{0:020}.json").exists():
         return 0
-    return pl.scan_delta(str(place / "frames")).select(pl.len()).collect().item()
+    return pl.scan_delta(str(place / table)).select(pl.len()).collect().item()
 
 
 def wait_for_rows(place: Path, process: subprocess.Popen[str], n: int, most: int = SMALL.planted.n_files) -> None:

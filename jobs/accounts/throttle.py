@@ -30,10 +30,12 @@ def begin_try(connection: Connection, buckets: Sequence[str]) -> None:
     """
     now = time.time_ns()
     connection.execute(delete(THROTTLE).where(THROTTLE.c.last_ns < now - int(FORGOTTEN_S * _SECOND_NS)))
-    query = select(THROTTLE.c.last_ns).where(THROTTLE.c.bucket.in_(buckets), THROTTLE.c.failures >= FREE)
+    # A failure from before the clock was set back must lock nobody out until that time comes again: this try is heard,
+    # and counts from now on.
+    is_sound = THROTTLE.c.last_ns <= now + int(WAIT_S * _SECOND_NS)
+    query = select(THROTTLE.c.last_ns).where(THROTTLE.c.bucket.in_(buckets), THROTTLE.c.failures >= FREE, is_sound)
     waits = [WAIT_S - (now - last) / _SECOND_NS for last in connection.execute(query).scalars()]
     if waits and max(waits) > 0:
-        # A clock that was set back must not lock anybody out for longer.
         raise TooManyTriesError(min(max(waits), WAIT_S))
     for bucket in buckets:
         here = THROTTLE.c.bucket == bucket

@@ -130,6 +130,19 @@ def pause_after(
 
 
 @app.command()
+def stop(
+    job_id: IdArgument, workspace: WorkspaceOption = None, wait: WaitOption = 10.0, as_json: JsonOption = False
+) -> None:
+    """End a training as done: the best epoch so far is registered, and nothing is lost.
+
+    Example: winnow job stop 20261121-020000-123abcd
+    """
+    from jobs.dispatch import job_control
+
+    _print_result(job_control.stop(_at(workspace), job_id, wait), as_json)
+
+
+@app.command()
 def cancel(
     job_id: IdArgument, workspace: WorkspaceOption = None, wait: WaitOption = 10.0, as_json: JsonOption = False
 ) -> None:

@@ -33,6 +33,7 @@ _GROUPS = (
     "release",
     "review",
     "overrides",
+    "brands",
     "labels",
     "evaluate",
     "profiles",

@@ -81,6 +81,9 @@ def train(
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Train although frames of several splits are much alike.")
     ] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx/--no-onnx", help="Also write an ONNX file, if it finds the same on real frames.")
+    ] = True,
     note: Annotated[str | None, typer.Option("--note", help="A note on the version.")] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the processor to use.")] = None,
     options: Annotated[
@@ -143,6 +146,7 @@ def train(
         "split_by": split_by,
         "split_seed": split_seed,
         "allow_leaks": allow_leaks,
+        "onnx": onnx,
         "note": note,
     }
     chosen = parse("train", {key: value for key, value in given.items() if value is not None})
@@ -178,6 +182,9 @@ def _run(place: Workspace, job_id: str, as_json: bool) -> None:
         f"{result['model']}: {figures} on val after epoch {result['best_epoch']} of {result['epochs']}", soft_wrap=True
     )
     console.print(f"weights {result['folder']}, under {result['licence']}", soft_wrap=True)
+    if "onnx" in result:
+        text = result["onnx"] or f"none: {result['onnx_reason']}"
+        console.print(f"ONNX {text}", soft_wrap=True, markup=False)
     on = f"release:{result['release']}/test"
     console.print(f"next: winnow evaluate model {result['model']} --on {on} --workspace {place.root}", soft_wrap=True)
 
@@ -202,6 +209,7 @@ def _preflight(place: Workspace, options: TrainOptions, as_json: bool) -> None:
     from jobs.cli.show import out as console
     from jobs.cli.show import print_table
     from jobs.storage.spare_files import temporary_folder
+    from jobs.training.estimate import estimate
     from jobs.training.networks import base_of
     from jobs.training.preflight import preflight
     from jobs.training.training_data import tried
@@ -209,9 +217,11 @@ def _preflight(place: Workspace, options: TrainOptions, as_json: bool) -> None:
     options.check()
     base = base_of(options.model)
     with temporary_folder() as folder:
-        found = preflight(tried(place, options, folder), options, base.kind)
+        data = tried(place, options, folder)
+    found = preflight(data, options, base.kind)
+    expected = estimate(base, data, options) if all(data.images.values()) and data.classes else None
     if as_json:
-        print_json({"dry_run": True, **found})
+        print_json({"dry_run": True, **found, "estimate": vars(expected) if expected else None})
         return
     rows = [
         (
@@ -229,6 +239,14 @@ def _preflight(place: Workspace, options: TrainOptions, as_json: bool) -> None:
     console.print(f"images: {', '.join(f'{split} {n:,}' for split, n in images.items())}", soft_wrap=True)
     for line in found["warnings"]:
         console.print(f"! {line}", soft_wrap=True, markup=False)
+    for each in found["recommended"]:
+        console.print(f"> --{each['option']} {each['value']}: {each['reason']}", soft_wrap=True, markup=False)
+    if expected:
+        console.print(
+            f"{options.epochs} epochs take about {expected.minutes:.1f} min here ({expected.step_s:.2f} s a step), and "
+            f"{expected.memory_bytes / 2**30:.1f} GiB of memory",
+            soft_wrap=True,
+        )
 
 
 def _of_ultralytics(

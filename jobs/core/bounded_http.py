@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-from jobs.core.connection_watch import ConnectionWatch
+from transforms.io.connection_watch import ConnectionWatch
 
 MOST_BYTES = 8 << 20
 """The largest answer; the longest that `escalate.max_tokens` allows is far smaller."""

@@ -34,6 +34,12 @@ class JobStateError(UserError):
     """A job is in a state, or got there meanwhile, that does not allow a request."""
 
 
+class NotPromotedError(UserError):
+    """The evidence for a version of a model does not suffice. Exit code 1: the request was right, the answer is no."""
+
+    exit_code = 1
+
+
 def one_line(error: BaseException | str) -> str:
     """Return the text of an error without line breaks, terminal colours and the secrets of the environment."""
     return redacted(" ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split()))

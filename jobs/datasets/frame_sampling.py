@@ -204,12 +204,18 @@ def _taken(workspace: Workspace, store: Store, view: View, after: tuple[str, ...
 
 def _described(view: View, images: pl.DataFrame, with_vectors: bool) -> pl.DataFrame:
     """Return the frames that a view still has with this content, with the columns that selection needs."""
-    end = pl.col("time_ns").max().over("stream_id")
-    known = view.lazy("frames").select(*_IMAGE_KEY, "t_ns", "mtime_ns", "time_ns", end_ns=end)
+    # Few frames are wanted of many: those of each table are chosen before anything is joined.
+    keys = images.lazy().select(FRAME_KEY).unique()
+    end = view.lazy("frames").group_by("stream_id").agg(end_ns=pl.col("time_ns").max())
+    known = view.lazy("frames").select(*_IMAGE_KEY, "t_ns", "mtime_ns", "time_ns").join(keys, on=FRAME_KEY, how="semi")
+    known = known.join(images.lazy().select(_IMAGE_KEY), on=_IMAGE_KEY, how="semi").join(
+        end, on="stream_id", how="left"
+    )
     described = {"quality": ["sharpness"], "fingerprints": ["layout"], "duplicates": ["group_id"]}
     for table, columns in (described | ({"embeddings": ["model", "vector"]} if with_vectors else {})).items():
-        known = known.join(view.lazy(table).select(*FRAME_KEY, *columns), on=FRAME_KEY, how="left")
-    frames = known.join(images.lazy().select(_IMAGE_KEY), on=_IMAGE_KEY, how="semi").collect()
+        rows = view.lazy(table).select(*FRAME_KEY, *columns).join(keys, on=FRAME_KEY, how="semi")
+        known = known.join(rows, on=FRAME_KEY, how="left")
+    frames = known.collect()
     scenes = view.lazy("scenes").select("stream_id", "start_idx", "end_idx", "scene_idx").collect()
     placed = place_in_intervals(frames, scenes)
     return placed.select(*known.collect_schema().names(), pl.col("scene_idx").fill_null(0))

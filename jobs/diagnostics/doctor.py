@@ -18,7 +18,7 @@ from jobs.core.devices import has_nvidia
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.processes import has_ended
 from jobs.core.requirements import DISTRIBUTION, extra_packages, required_packages
-from jobs.diagnostics import engine_checks, file_checks, table_checks
+from jobs.diagnostics import engine_checks, file_checks, model_checks, table_checks
 from jobs.diagnostics.finding import Finding, broken_table, size_text, some
 from jobs.models.locations import FOLDER
 from jobs.storage import maintenance, paths
@@ -153,6 +153,8 @@ def _workspace(place: str | None, verify: bool, watch: Callable[[str], None]) ->
     except BrokenTableError as error:
         # At a recorded version, from before it was created again or its log got a gap.
         yield broken_table("files", error)
+    watch("models")
+    yield from model_checks.versions(store, verify)
     yield from _runs(store)
 
 

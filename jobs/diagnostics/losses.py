@@ -38,7 +38,7 @@ def accept_loss(store: Store, table: schemas.Table, job_id: str) -> str:
     if table.name not in {finding.table for finding in table_checks.all_tables(store)}:
         raise UserError(f"table {table.name} has all that was recorded of it: there is no loss to accept")
     store.forget(table)
-    store.written.accept_loss(table.name)
+    store.written.accept_loss(table.name, table_checks.last_record_ns(store, table))
     try:
         snapshot = store.open(table)
     except BrokenTableError as error:

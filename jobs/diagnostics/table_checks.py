@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import schemas
@@ -82,6 +83,19 @@ def tables(store: Store) -> Iterator[Finding]:
     if gone := [n for n in recent if any(_behind(store, json.loads(finished[n]["versions"])))]:
         text = f"{many(len(gone), 'run')} before the last cannot be read as they ended: {', '.join(gone)}"
         yield Finding("earlier runs", "note", text, "tables were recreated since; an earlier backup has them")
+
+
+def last_record_ns(store: Store, table: schemas.Table) -> int:
+    """Return when the last record of what tables have was written: of jobs, runs, heads, releases, a log."""
+    times = [record.at_ns for job_id in jobs_of(store.root) for record in _records(store, job_id)]
+    for naming, column in ((schemas.RUNS, "ended_ns"), (schemas.HEADS, "moved_ns"), (schemas.RELEASES, "created_ns")):
+        # One that is lost as well has nothing to say.
+        with suppress(BrokenTableError):
+            times += [ns for ns in store.read(naming, (column,))[column].to_pylist() if ns is not None]
+    log = store.root / table.name / "_delta_log"
+    found = [(log / name).status() for name in log.names() if name.endswith(".json")]
+    times += [int(status.mtime_s * 1e9) for status in found if status]
+    return max(times, default=0)
 
 
 def _behind(store: Store, versions: Mapping[str, int]) -> Iterator[tuple[schemas.Table, int, int]]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jobs.core.errors import JobStateError
 from jobs.dispatch import control_token
 from jobs.records.job_log import JobState
 from jobs.runs import job_requests
@@ -68,6 +69,21 @@ def cancel(workspace: Workspace, job_id: str, wait_s: float = 0.0, after: int | 
     job = find(workspace, job_id)
     job_requests.cancel(job, after)
     return ControlResult(job.job_id, job_requests.wait(job, {"cancelled"}, wait_s))
+
+
+def stop(workspace: Workspace, job_id: str, wait_s: float = 0.0, after: int | None = None) -> ControlResult:
+    """Ask a training to end as done, with the best epoch so far, and wait until it has, as `pause` does.
+
+    Raises `JobStateError` for a job that is no training, or is over.
+    """
+    from jobs.dispatch.job_queue import JobQueue
+
+    job = find(workspace, job_id)
+    kind = next((queued.kind for queued in JobQueue(workspace.root).jobs() if queued.job_id == job.job_id), "run")
+    if kind != "train":
+        raise JobStateError(f"job {job.job_id} is a {kind}, expected a training; pause or cancel it")
+    job_requests.stop(job, after)
+    return ControlResult(job.job_id, job_requests.wait(job, {"done"}, wait_s))
 
 
 def pause_after(workspace: Workspace, job_id: str, stage: str) -> ControlResult:

@@ -116,7 +116,8 @@ class QueuedJob:
     def is_due(self, now_ns: int) -> bool:
         """Return whether a gateway may start it."""
         waits = self.state.queued and self.state.state == "pending" and not self.is_of_ray
-        return waits and self.not_before_ns <= now_ns
+        # What was written later than now is from before the clock was set back; it must not wait for that time.
+        return waits and (self.not_before_ns <= now_ns or self.records[-1].at_ns > now_ns)
 
 
 class JobQueue:

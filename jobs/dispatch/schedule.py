@@ -206,7 +206,13 @@ def submit_due(root: Place, jobs: Sequence[QueuedJob], now_ns: int) -> Iterator[
             yield "schedule_unreadable", {"error": str(schedule)}
             continue
         due = schedule.last_until(now)
-        seen_ns = max(schedule.added_ns, notes(root, schedule.name).get("due_ns", 0))
+        noted_ns = notes(root, schedule.name).get("due_ns", 0)
+        if (later_ns := noted_ns or schedule.added_ns) > now_ns:
+            # The clock was wrong then, or is now. It would be silent until that time comes; so it counts from now on.
+            _write_notes(root, schedule.name, {"due_ns": now_ns})
+            yield "schedule_clock_set_back", {"schedule": schedule.name, "noted_ns": later_ns}
+            continue
+        seen_ns = max(noted_ns, schedule.added_ns if schedule.added_ns <= now_ns else 0)
         if due is None or _ns(due) <= seen_ns:
             continue
         details: dict[str, Any] = {"schedule": schedule.name, "due": due.isoformat()}

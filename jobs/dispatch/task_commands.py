@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from jobs.dispatch.task_options import ExportOptions, MapOptions, ReleaseOptions, SelectOptions, TaskOptions
+from jobs.core.errors import UserError
+from jobs.dispatch.task_options import (
+    ExportOptions,
+    FollowOptions,
+    MapOptions,
+    ReleaseOptions,
+    SelectOptions,
+    TaskOptions,
+)
 from jobs.evaluation.options import EvaluateOptions
 from jobs.training.options import TrainOptions
 
@@ -18,7 +26,7 @@ _EXPORT_SWITCHES = {"everything": "--all"}
 
 
 def command_of(options: TaskOptions, workspace: str) -> list[str]:
-    """Return the words of the command; options that have their defaults are left out."""
+    """Return the words of the command; options that have their defaults are left out. Raises `UserError` for none."""
     defaults = type(options).model_fields
     given = {
         name: value
@@ -37,6 +45,8 @@ def command_of(options: TaskOptions, workspace: str) -> list[str]:
     elif isinstance(options, EvaluateOptions):
         given.pop("by", None)
         words = ["evaluate", "model", str(given.pop("model")), *_plain(given)]
+    elif isinstance(options, FollowOptions):
+        raise UserError("objects are followed from the page of review alone, which has no command")
     else:
         words = ["export", *_of_export(options, given)]
     return ["winnow", *words, "--workspace", workspace]
@@ -44,6 +54,8 @@ def command_of(options: TaskOptions, workspace: str) -> list[str]:
 
 def _of_train(options: TrainOptions, given: dict[str, object]) -> Iterator[str]:
     split, classes = given.pop("split", None), given.pop("classes", None)
+    if given.pop("onnx", None) is False:
+        yield "--no-onnx"
     yield from _plain(given)
     if split:
         yield from ("--split", ",".join(f"{name}={share:g}" for name, share in options.split.items()))

@@ -23,7 +23,7 @@ from jobs.storage.paths import Place
 from jobs.training.options import TrainOptions
 from transforms.curate.strategy import Strategy
 
-TaskKind = Literal["select", "release", "export", "train", "evaluate", "map"]
+TaskKind = Literal["select", "release", "export", "train", "evaluate", "map", "follow"]
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Sql = Annotated[str, Field(max_length=10_000)]
@@ -140,7 +140,28 @@ class ExportOptions(_Options):
         )
 
 
-TaskOptions = SelectOptions | ReleaseOptions | ExportOptions | TrainOptions | EvaluateOptions | MapOptions
+class FollowedObject(_Options):
+    """An object as a person left it: its box in pixels, left, top, width and height."""
+
+    object_id: _Name
+    category: _Name
+    bbox: tuple[float, float, float, float]
+
+
+class FollowOptions(_Options):
+    """Objects of a frame that are followed over the next ones; `h` begins the frame's content hash."""
+
+    stream: Annotated[str, Field(min_length=1, max_length=1000)]
+    idx: Annotated[int, Field(ge=0, lt=2**63)]
+    h: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    objects: Annotated[tuple[FollowedObject, ...], Field(min_length=1, max_length=200)]
+    frames: Annotated[int, Field(ge=1, le=1024)] = 32
+    weights: _Name = "sam2-tiny"
+
+
+TaskOptions = (
+    SelectOptions | ReleaseOptions | ExportOptions | TrainOptions | EvaluateOptions | MapOptions | FollowOptions
+)
 
 OPTIONS: Mapping[TaskKind, type[TaskOptions]] = {
     "select": SelectOptions,
@@ -149,6 +170,7 @@ OPTIONS: Mapping[TaskKind, type[TaskOptions]] = {
     "train": TrainOptions,
     "evaluate": EvaluateOptions,
     "map": MapOptions,
+    "follow": FollowOptions,
 }
 
 
@@ -179,6 +201,8 @@ def check(options: TaskOptions, place: Place) -> None:
         options.check()
     elif isinstance(options, EvaluateOptions):
         options.measured()
+    elif isinstance(options, FollowOptions):
+        return
     elif isinstance(options, SelectOptions):
         if wrong := wrong_with("selection", options.name):
             raise UserError(wrong)

@@ -22,6 +22,7 @@ from jobs.dispatch import control_token
 from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.task_options import (
     ExportOptions,
+    FollowOptions,
     MapOptions,
     ReleaseOptions,
     SelectOptions,
@@ -189,7 +190,7 @@ class _Reporter(SilentListener):
 def _result(
     workspace: Workspace,
     job_id: str,
-    options: SelectOptions | ReleaseOptions | ExportOptions | MapOptions,
+    options: SelectOptions | ReleaseOptions | ExportOptions | MapOptions | FollowOptions,
     reporter: _Reporter,
 ) -> dict[str, Any]:
     if isinstance(options, MapOptions):
@@ -201,6 +202,12 @@ def _result(
         return {"name": options.name, "frames": found["chosen"], "of": found["of"]}
     if isinstance(options, ReleaseOptions):
         return _release(workspace, job_id, options)
+    if isinstance(options, FollowOptions):
+        # It imports models.
+        from jobs.dispatch.follow_objects import follow
+
+        reporter.on_stage_started("follow", options.frames)
+        return follow(workspace, job_id, options, reporter.on_frames_done)
     return _export(workspace, job_id, options, reporter)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import schemas
-from jobs.core.errors import UserError
+from jobs.core.errors import NotPromotedError, UserError
 from jobs.models import registry
 from jobs.models.registry import ModelVersion
 from jobs.storage.store import Store
@@ -45,12 +45,6 @@ class Evidence:
     def against(self) -> list[str]:
         """Return what speaks against it."""
         return [clause.text for clause in self.clauses if not clause.holds]
-
-
-class NotPromotedError(UserError):
-    """The evidence for a version does not suffice. Exit code 1: the request was right, the answer is no."""
-
-    exit_code = 1
 
 
 def promote(
@@ -160,6 +154,16 @@ def _of_comparison(found: Mapping[str, Any], champion: ModelVersion) -> Iterator
 
 
 def _others(store: Store, version: ModelVersion, champion: ModelVersion | None) -> Iterator[Clause]:
+    made = [row for row in store.read(schemas.MODEL_EXPORTS).to_pylist() if row["model_id"] == version.model_id]
+    if any(row["file"] for row in made):
+        try:
+            there = registry.onnx_file(store, version).is_file()
+        except UserError:
+            there = False
+        text = "its ONNX file finds the same" if there else "its ONNX file is missing; bring it back"
+        yield Clause("onnx", there, text)
+    else:
+        yield Clause("onnx", True, "it has no ONNX file; torch runs it")
     rows = store.read(schemas.MODELS, ("model_id", "licence")).to_pylist()
     licences = {row["model_id"]: row["licence"] for row in rows}
     mine = str(licences.get(version.model_id) or "")

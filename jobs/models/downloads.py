@@ -19,8 +19,8 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from jobs.core.connection_watch import ConnectionWatch
 from jobs.core.errors import RunFailedError, one_line
+from transforms.io.connection_watch import ConnectionWatch
 
 MOST_BYTES = 32 << 30
 """The largest file whose size the catalogue does not name."""

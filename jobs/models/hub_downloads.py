@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.core.connection_watch import ConnectionWatch
 from jobs.core.errors import RunFailedError
 from jobs.models.downloads import MOST_BYTES, Hosts, OnNote, seconds_for
+from transforms.io.connection_watch import ConnectionWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

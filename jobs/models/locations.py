@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,12 @@ from jobs.core.errors import UserError, one_line
 
 FOLDER = "WINNOW_WEIGHTS"
 """The environment variable that names the folder of weights."""
+
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
+"""ORGANISATION/NAME, as the hub has them; its library raises for some others, and asks a server about the rest."""
+
+_LONGEST = 300
 
 
 def folder() -> Path:
@@ -33,10 +40,10 @@ def locate(key: str, named: str, files: Sequence[Sequence[str]]) -> Path:
         if place.exists():
             return place.absolute()
     repository, _, revision = named.partition("@")
-    if named.startswith((".", "/", "~")) or repository.count("/") != 1:
+    if named.startswith((".", "/", "~")) or not _REPOSITORY.fullmatch(repository) or len(named) > _LONGEST:
         raise UserError(
-            f"{key}={named}: there is no such file or folder; expected a path (also below ${FOLDER}) or a repository "
-            "of the Hugging Face hub, ORGANISATION/NAME"
+            f"{key}={named[:_LONGEST]}: there is no such file or folder; expected a path (also below ${FOLDER}) or a "
+            "repository of the Hugging Face hub, ORGANISATION/NAME"
         )
     return _from_hub(key, repository, revision or None, files)
 

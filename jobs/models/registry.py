@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 import schemas
-from jobs.core.errors import JobStateError, UserError
+from jobs.core.errors import JobStateError, UserError, one_line
 from jobs.core.naming import wrong_with
+from jobs.models.weight_folders import digest
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Snapshot, Store
 
@@ -21,6 +22,7 @@ PREFIX = "models:"
 """What a reference to a registered model begins with: `models:NAME@ALIAS`, or `models:NAME@VERSION`."""
 
 _REFERENCE = re.compile(r"(?:models:)?(?P<name>[^@:]+)@(?P<which>[^@:]+)")
+_MOST_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def find(store: Store, reference: str) -> ModelVersion:
     name, which = found["name"], found["which"]
     mine = {row["version"]: row for row in versions(store, name)}
     if which.isdecimal():
-        number = int(which)
+        # Of more digits than any number of a row, which Python may refuse to read.
+        number = int(which) if len(which) <= _MOST_DIGITS else 0
     else:
         number = _current(store.read(schemas.ALIASES).to_pylist(), name, which)
         if not number:
@@ -97,9 +100,45 @@ def find(store: Store, reference: str) -> ModelVersion:
     row = mine.get(number)
     if row is None:
         raise UserError(f"{reference}: {name} has the versions {', '.join(map(str, mine))}")
+    return version_of(store, row)
+
+
+def version_of(store: Store, row: Mapping[str, Any]) -> ModelVersion:
+    """Return the version that a row of `model_versions` is about, of a workspace on disk."""
     place = store.root.on_disk()
     assert place is not None, store.root
-    return ModelVersion(name, number, row["model_id"], row["detector"], place / row["folder"], row)
+    folder = place / row["folder"]
+    return ModelVersion(row["name"], row["version"], row["model_id"], row["detector"], folder, row)
+
+
+def weights_problem(version: ModelVersion, verify: bool = True) -> str | None:
+    """Return why the weights of a version cannot be used; None where they are there and, with `verify`, the same."""
+    if not version.folder.is_dir():
+        return f"{version.reference}: its weights are missing from {version.folder}"
+    if not verify:
+        return None
+    try:
+        found = digest(version.folder)
+    except UserError as error:
+        return f"{version.reference}: {one_line(error)}"
+    if found != version.model_id:
+        return f"{version.reference}: its weights in {version.folder} are not those that were registered"
+    return None
+
+
+def onnx_file(store: Store, version: ModelVersion) -> Path:
+    """Return the ONNX file of a version. Raises `UserError` with why there is none."""
+    rows = [row for row in store.read(schemas.MODEL_EXPORTS).to_pylist() if row["model_id"] == version.model_id]
+    made = next((row for row in rows if row["format"] == "onnx"), None)
+    if made is None or made["file"] is None:
+        why = made["reason"] if made else "it was trained without"
+        raise UserError(f"{version.reference} has no ONNX file: {why}; leave annotate.detector to the model")
+    place = store.root.on_disk()
+    assert place is not None, store.root
+    file = place / str(made["file"])
+    if file.exists() and digest(file) != made["sha256"]:
+        raise UserError(f"{version.reference}: {file} is not the ONNX file that was made of it; bring it back")
+    return file
 
 
 def set_alias(
@@ -183,10 +222,18 @@ def roll_back(store: Store, name: str, alias: str, *, by: str, reason: str | Non
 
 
 def history(store: Store, name: str, alias: str | None = None) -> list[dict[str, Any]]:
-    """Return the changes of the aliases of a model, or of one of them, the oldest first."""
+    """Return the changes of the aliases of a model, or of one of them, the oldest first.
+
+    Those of one alias are in the order of their numbers, also where the clock was set back.
+    """
     rows = [row for row in store.read(schemas.ALIASES).to_pylist() if row["name"] == name]
-    mine = [row for row in rows if alias is None or row["alias"] == alias]
-    return sorted(mine, key=lambda row: (row["at_ns"], row["number"]))
+    mine = sorted((row for row in rows if alias is None or row["alias"] == alias), key=lambda row: row["number"])
+    since: dict[str, int] = {}
+    placed = []
+    for row in mine:
+        since[row["alias"]] = max(row["at_ns"], since.get(row["alias"], 0))
+        placed.append((since[row["alias"]], row["number"], row))
+    return [row for *_, row in sorted(placed, key=lambda each: each[:2])]
 
 
 def _current(rows: list[dict[str, Any]], name: str, alias: str) -> int:

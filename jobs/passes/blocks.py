@@ -26,7 +26,7 @@ IntArray = npt.NDArray[np.int64]
 class Block(NamedTuple):
     """Rows of `transforms.frames.pixel_block.block_schema` for one task.
 
-    `replaces` are the stages of which it may have rows to replace; `starts` says that it is the first of its core.
+    `replaces` are the tables of which it may have rows to replace; `starts` says that it is the first of its core.
     """
 
     rows: pa.Table
@@ -143,4 +143,6 @@ def _block(wave: pa.Table, start: int, end: int, takes_over: bool = False, hands
         leader, no = wave.slice(start - 1, 1), np.zeros(1, np.bool_)
         rows = pa.concat_tables([_with(_with(leader, "wanted", no), "follows", no), rows])
     seen = rows["trusted_id"].null_count < rows.num_rows or rows["known"].null_count < rows.num_rows
-    return Block(rows.combine_chunks(), stages_with_rows(rows) | ({_FRAMES} if seen else set()))
+    stages = stages_with_rows(rows) | ({_FRAMES} if seen else set())
+    tables = frozenset(table.name for stage in stages for table in schemas.of_stage(stage))
+    return Block(rows.combine_chunks(), tables)

@@ -12,7 +12,7 @@ import schemas
 from jobs.core.stage import Stage
 from jobs.passes.context_frames import in_runs, window_ids, with_those_before
 from jobs.passes.frame_rules import Chooser
-from jobs.passes.object_prompts import OBJECT_COLUMNS, with_objects
+from jobs.passes.object_prompts import OBJECT_COLUMNS, REGION_COLUMNS, with_objects, with_regions
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
 from jobs.storage.stream_batches import portions, stream_sizes
@@ -61,6 +61,7 @@ class ModelPlanner:
         streams: Sequence[str],
         recompute: bool = False,
         objects: Stage | None = None,
+        regions: Stage | None = None,
     ) -> None:
         self._store = store
         self._stage = stage
@@ -70,6 +71,8 @@ class ModelPlanner:
         self._recompute = recompute
         self._objects = objects
         self._found = store.open(schemas.ANNOTATIONS) if objects else None
+        self._regions = regions
+        self._marked = store.open(schemas.REGIONS) if regions else None
         self.snapshot = store.open(stage.table)
         self._images = store.open(self._frames.table)
         listed = store.read(schemas.STREAMS, ("stream_id", "step"), as_seen=True)
@@ -88,6 +91,14 @@ class ModelPlanner:
         """Yield the frames to show, in order, as tables of schema `REQUEST` with `block` 0."""
         yield from self._scan(ModelPlan())
 
+    def open_frames(self) -> set[tuple[str, int]]:
+        """Return the frames that the model has still to process, as (stream, number)."""
+        found: set[tuple[str, int]] = set()
+        for rows in self.todo():
+            own = pl.DataFrame(rows.select([*FRAME_KEY, "wanted"])).filter("wanted").select(FRAME_KEY)
+            found.update(own.iter_rows())
+        return found
+
     def _scan(self, plan: ModelPlan) -> Iterator[pa.Table]:
         sizes = stream_sizes(self._store)
         for streams, span in portions(self._images, self._frames.key, sizes, self._streams):
@@ -104,7 +115,9 @@ class ModelPlanner:
             read = read.with_columns(window_id=pl.Series(window_ids(read, context)))
         if self._found is not None and self._objects is not None:
             read = with_objects(read, rows_of(self._found, OBJECT_COLUMNS, self._objects, streams, reach))
-        row_id = "window_id" if context or self._objects else "input_id"
+        if self._marked is not None and self._regions is not None:
+            read = with_regions(read, rows_of(self._marked, REGION_COLUMNS, self._regions, streams, reach))
+        row_id = "window_id" if context or self._objects or self._regions else "input_id"
         frames = read if span[0] is None else read.filter(pl.col("frame_idx") >= span[0])
         plan.frames += frames.height
         rows = self._undone(frames, row_id, streams, span, plan)
@@ -146,7 +159,7 @@ class ModelPlanner:
 
 def request(rows: pl.DataFrame) -> pa.Table:
     """Return frames as a table of schema `REQUEST` with `block` 0; columns without a value are null."""
-    nothing = {"window_id": pl.Int64, "follows": pl.Boolean, "objects": pl.Null}
+    nothing = {"window_id": pl.Int64, "follows": pl.Boolean, "objects": pl.Null, "regions": pl.Null}
     rows = rows.with_columns(
         pl.lit(None, kind).alias(name) for name, kind in nothing.items() if name not in rows.columns
     )

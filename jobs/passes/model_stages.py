@@ -44,7 +44,7 @@ class ModelStages:
         planner = self._planner(stage, context.recomputes(stage))
         before = planner.survey()
         resources = context.config.resources
-        kind = ObjectCommitter if stage.table.name in schemas.OBJECTS_OF else Committer
+        kind = ObjectCommitter if stage.table.name in schemas.ROWS_OF_FRAMES else Committer
         planned_on = {stage.table.name: planner.snapshot}
         every_s = resources.commit_seconds
         committer = kind(context.store, [stage], planned_on, context.job_id, every_s, live.reporter.committed)
@@ -78,7 +78,11 @@ class ModelStages:
                 f"stage {stage.name}: each of the {before.wanted:,} frames failed alike, so that it is not the frames: "
                 f"{error}"
             )
-        faults = update_quarantine(context.store, list(context.stages), context.streams, did.faults, context.job_id)
+        # Of a pass that was stopped, most frames are open, and nothing is known of those that it did not come to.
+        still_open = {} if did.stopped else {stage.name: lambda: self._planner(stage, False).open_frames()}
+        faults = update_quarantine(
+            context.store, list(context.stages), context.streams, did.faults, context.job_id, still_open
+        )
         after = self._planner(stage, False).survey() if before.open or before.gone else before
         quarantined = faults.get(stage.name, 0)
         if after.open > quarantined and not did.stopped:
@@ -125,4 +129,5 @@ class ModelStages:
         if work.shown == "stretches":
             return PropagationPlanner(store, stage, self._stages, streams, recompute)
         objects = stage.upstream[0] if work.shown == "objects" else None
-        return ModelPlanner(store, stage, self._stages, streams, recompute, objects)
+        regions = stage.upstream[0] if work.shown == "crops" else None
+        return ModelPlanner(store, stage, self._stages, streams, recompute, objects, regions)

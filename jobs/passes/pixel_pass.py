@@ -43,6 +43,7 @@ def run_pass(
     """
     result = intake.result
     keys = {s.name: s.key for s in stages if s.kind == "pixels"}
+    replaced = frozenset(s.table.name for s in stages if s.name in recomputed)
     transforms: list[Transform] = [
         (measure_rows, {"params": params, "root": str(root), "stop_flag": intake.stop_flag}),
         (persist_rows, {"root": str(root), "stage_keys": keys}),
@@ -59,7 +60,7 @@ def run_pass(
         if intake.is_over():
             break
         size = num_cpus()
-        blocks = [b._replace(replaces=b.replaces | recomputed) for b in cut(wave, config, size, not result.n_frames)]
+        blocks = [b._replace(replaces=b.replaces | replaced) for b in cut(wave, config, size, not result.n_frames)]
         if engine.local_pool and go_on_here():
             left = _measure_here(blocks, engine.local_pool, transforms, go_on_here, keys, intake)
             # The cores of the engine have a beginning of their own.

@@ -142,8 +142,8 @@ class Planner:
 
     @property
     def snapshots(self) -> Mapping[str, Snapshot]:
-        """Return the table versions that the plan was made from, by stage."""
-        return self._live
+        """Return the versions that the plan was made from, by table."""
+        return {stage.table.name: self._live[stage.name] for stage in self._stages}
 
     def survey(self, check: Callable[[], None] = lambda: None) -> PixelPlan:
         """Count what there is to do; `check` is called every now and then, and may end it by what it raises."""
@@ -251,7 +251,7 @@ class Planner:
             wanted = own
         for stage in self._stages:
             if live[stage.name].gone is not None:
-                plan.gone.setdefault(stage.name, []).append(live[stage.name].gone)
+                plan.gone.setdefault(stage.table.name, []).append(live[stage.name].gone)
         return self._block_rows(window, live, trusted, wanted)
 
     def _count(
@@ -345,6 +345,9 @@ def _positions(found: pa.Table, window: _Window) -> Int64Array:
     order = {name: at for at, name in enumerate(window.names)}
     codes = found["stream_id"].combine_chunks().dictionary_encode()
     stream = np.array([order[name] for name in codes.dictionary.to_pylist()], np.int64)[codes.indices.to_numpy()]
+    # Rows of finished frames are as many, and in this order, where tables have been compacted.
+    if np.array_equal(found["frame_idx"].to_numpy(), window.frame_idx) and np.array_equal(stream, window.stream):
+        return np.arange(len(stream))
     listed = pl.DataFrame({"s": window.stream, "i": window.frame_idx}).with_row_index("at")
     wanted = pl.DataFrame({"s": stream, "i": found["frame_idx"].to_numpy()})
     joined = wanted.join(listed, on=("s", "i"), how="left", maintain_order="left")

@@ -55,7 +55,7 @@ class PixelStages:
             earlier,
             frames_in=now.n_frames,
             done=None if self._context.recompute else now.n_frames - now.missing,
-            computed=result.computed.get(stage.name, 0),
+            computed=result.computed.get(stage.table.name, 0),
             quarantined=passed.faults.get(stage.name, 0),
             verified=result.verified.get(stage.name, 0),
             removed=then.gone,
@@ -151,7 +151,7 @@ class PixelStages:
             outcome.account(
                 earlier,
                 frames_in=plan.stage_total(stage.name).n_frames,
-                computed=result.computed.get(stage.name, 0),
+                computed=result.computed.get(stage.table.name, 0),
                 verified=result.verified.get(stage.name, 0),
                 seconds=result.seconds,
                 state="paused",

@@ -78,7 +78,7 @@ def persist_rows(batch: pa.Table, root: str, stage_keys: Mapping[str, str]) -> p
         for stage, key in stage_keys.items():
             rows = _unpack(batch[stage]) if stage in batch.column_names else None
             if rows:
-                parts.append(write_part(paths.place(root), schemas.BY_NAME[stage], rows, {"stage_key": key}))
+                parts.append(write_part(paths.place(root), schemas.of_stage(stage)[0], rows, {"stage_key": key}))
     except Exception as caught:
         # Any other way out would look like the death of the process, and frame after frame would be quarantined.
         error = not_taken(caught)

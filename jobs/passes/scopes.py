@@ -46,6 +46,8 @@ class Scopes:
         self._store = store
         self._stages = {s.name: s for s in stages}
         self._streams = sorted(streams)
+        # Reads a row of every frame of the workspace, and is needed for each portion of the streams.
+        self._around: tuple[tuple[str, int], dict[str, set[str]]] | None = None
 
     def states(self, stage: Stage) -> list[ScopeState]:
         """Return where each scope of a stage stands, from the tables as they are now."""
@@ -127,21 +129,11 @@ class Scopes:
         groups = self._groups_of(stage)
         if groups is None:
             return {}
-        columns = ("stream_id", "group_id", "representative_stream")
-        crossing = [
-            pl.DataFrame(pa.Table.from_batches([batch])).filter(pl.col("stream_id") != pl.col("representative_stream"))
-            for batch in self._store.open(groups.table).batches(columns, groups.key, None)
-        ]
-        if not crossing:
-            return {}
-        pairs = pl.concat(crossing).unique()
-        centres = pairs.select("group_id", pl.col("representative_stream").alias("stream_id"))
-        members = pl.concat([pairs.select("group_id", "stream_id"), centres]).unique()
-        around: dict[str, set[str]] = {}
-        for names in members.group_by("group_id").agg("stream_id")["stream_id"].to_list():
-            for name in names:
-                around.setdefault(name, set()).update(names)
-        return around
+        snapshot = self._store.open(groups.table)
+        read = groups.key, snapshot.version
+        if self._around is None or self._around[0] != read:
+            self._around = read, _sharing_groups(snapshot, groups.key)
+        return self._around[1]
 
     def _ledger(self, stage: Stage) -> dict[str, Digest]:
         rows = self._store.read(schemas.SCOPES)
@@ -182,6 +174,9 @@ class Scopes:
             )
             for name in streams
         }
+        for table in stage.spec.work.lists if stage.spec.work else ():
+            listed = _listing_id(self._store.read(table))
+            found = {name: _combined([(name, input_id, listed)]) for name, input_id in found.items()}
         if stage.scope != "run":
             return found
         # What one stream gets of a budget, the others do not; what people have reviewed takes none of it.
@@ -205,6 +200,30 @@ class Scopes:
                 count, digest = found[name]
                 found[name] = (count + n, (digest + total) % 2**64)
         return found
+
+
+def _sharing_groups(snapshot: Snapshot, stage_key: str) -> dict[str, set[str]]:
+    """Return for each stream those that share a group of duplicates with it, itself included; none shares by itself."""
+    columns = ("stream_id", "group_id", "representative_stream")
+    crossing = [
+        pl.DataFrame(pa.Table.from_batches([batch])).filter(pl.col("stream_id") != pl.col("representative_stream"))
+        for batch in snapshot.batches(columns, stage_key, None)
+    ]
+    if not crossing:
+        return {}
+    pairs = pl.concat(crossing).unique()
+    centres = pairs.select("group_id", pl.col("representative_stream").alias("stream_id"))
+    members = pl.concat([pairs.select("group_id", "stream_id"), centres]).unique()
+    around: dict[str, set[str]] = {}
+    for names in members.group_by("group_id").agg("stream_id")["stream_id"].to_list():
+        for name in names:
+            around.setdefault(name, set()).update(names)
+    return around
+
+
+def _listing_id(rows: pa.Table) -> str:
+    """Return a digest of the rows of a table in any order."""
+    return blake3(repr(sorted(map(repr, rows.to_pylist()))).encode()).hexdigest()
 
 
 def _is_incremental(stage: Stage) -> bool:

@@ -34,6 +34,11 @@ class RowsInStore:
         within = None if streams is None else frozenset(streams)
         return self._snapshot(table or self._stage.table.name).read(columns, self._stage.key, within, span)
 
+    def batches(self, columns: Sequence[str], streams: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield columns of the rows of some streams, or of all, in no order."""
+        within = None if streams is None else frozenset(streams)
+        yield from self._snapshot(self._stage.table.name).batches(columns, self._stage.key, within)
+
     def portions(self, streams: Collection[str]) -> Iterator[tuple[frozenset[str], Span]]:
         """Yield portions of the frames that it has rows for that fit in memory."""
         snapshot = self._snapshot(self._stage.table.name)

@@ -88,6 +88,10 @@ class JobClaim:
             raise RunFailedError(f"job {self._job_log.job_id} was taken from this run while it was in progress")
         return ASKED_FOR.get(self._word)
 
+    def is_to_stop(self) -> bool:
+        """Say whether a training is to end now, as done with what it has; polls as `asked` does."""
+        return self.asked() is None and self._word == "stop"
+
     def check(self) -> None:
         """Raise `RunStopped` if the run was asked to end."""
         if state := self.asked():

@@ -12,6 +12,7 @@ so that two writers can never both write the n-th record. The first one wins; th
 | `pause-after` | a user             | a request; data: `stage`. It holds until the job pauses or ends         |
 | `step`        | a user             | a request; a paused job of the queue is pending with it                 |
 | `resume`      | a user             | withdraws a pause; a paused or failed job of the queue is pending again |
+| `stop`        | a user             | a request to a training; it ends as done with what it has               |
 | `cancel`      | a user             | a request to a running job; any other is cancelled by it                |
 | `paused`      | a run              | paused                                                                  |
 | `requeued`    | a gateway          | pending, or what the request to the run that died says: paused, cancelled     |
@@ -47,6 +48,7 @@ STATE_AFTER: Mapping[str, JobStateName | None] = MappingProxyType(
         "pause-after": None,
         "step": None,
         "resume": None,
+        "stop": None,
         "cancel": None,
         "paused": "paused",
         "requeued": "pending",
@@ -59,7 +61,7 @@ STATE_AFTER: Mapping[str, JobStateName | None] = MappingProxyType(
 
 REQUESTS = frozenset(word for word, state in STATE_AFTER.items() if state is None)
 # Requests to a run that continues: claiming the job does not answer them, only a pause or an end does.
-_LASTING = frozenset({"pause-after", "step"})
+_LASTING = frozenset({"pause-after", "step", "stop"})
 DIED = "its process ended without finishing"
 _FOLDER = "jobs"
 _RECORD = re.compile(r"(\d{6,})\.json")

@@ -79,6 +79,11 @@ def cancel(job: JobHandle, after: int | None = None) -> JobState:
     return state
 
 
+def stop(job: JobHandle, after: int | None = None) -> JobState:
+    """Request that a training ends as done with what it has; a paused one does so when it continues."""
+    return _ask(job, "stop", {"done"}, after)
+
+
 def pause_after(job: JobHandle, stage: str) -> JobState:
     """Request that a job pauses after a stage, the next time that it finishes it."""
     from jobs.runs import replay

@@ -94,9 +94,9 @@ def prepare(request: RunRequest) -> Prepared:
     with _noting(problems):
         request = replace(request, loaded=registered_models.resolved(request.loaded, store))
     config = request.loaded.config
-    # Weights that are not there would be missed once more.
-    with _noting([] if problems else problems):
-        stages = build(config)
+    # Weights that are not there would be missed once more, or looked for on the hub.
+    with _noting(problems):
+        stages = () if problems else build(config)
         for stage in stages:
             # A parameter without a canonical form has to be refused before anything is written.
             _ = stage.key

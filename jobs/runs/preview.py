@@ -319,6 +319,10 @@ class RowsInMemory:
                     rows = rows.filter(compare(rows["frame_idx"], border))
         return rows if columns is None else rows.select(list(columns))
 
+    def batches(self, columns: Sequence[str], streams: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield columns of the rows of some streams, or of all."""
+        yield from self.read(columns, streams).to_batches()
+
     def portions(self, streams: Collection[str]) -> Iterator[tuple[frozenset[str], Span]]:
         """Yield all streams at once: what is in memory fits there."""
         yield frozenset(streams), (None, None)

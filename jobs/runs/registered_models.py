@@ -11,12 +11,14 @@ from conf.loader import Loaded
 from conf.stage_spec import setting
 from conf.stages import STAGES
 from jobs.core.errors import UserError
-from jobs.models.registry import PREFIX, find
+from jobs.models.registry import PREFIX, find, onnx_file, weights_problem
 from jobs.storage.store import Store
 
 
 def resolved(loaded: Loaded, store: Store) -> Loaded:
     """Return a configuration with the folder of each model that it names as `models:NAME@…`, and its detector.
+
+    Where the detector that is set is `onnx`, that is the ONNX file of the model.
 
     A run keeps what it found at its start: an alias that changes meanwhile changes the next run. Raises `UserError`
     with all that are not there.
@@ -27,14 +29,18 @@ def resolved(loaded: Loaded, store: Store) -> Loaded:
         named = setting(config, weights)
         if not isinstance(named, str) or not named.startswith(PREFIX):
             continue
+        as_onnx = setting(config, detector) == "onnx"
         try:
             found = find(store, named)
+            place = onnx_file(store, found) if as_onnx else found.folder
         except UserError as error:
             problems += [f"{weights}={problem}" for problem in error.problems]
             continue
-        if not found.folder.is_dir():
-            problems.append(f"{weights}={named}: its weights are missing from {found.folder}; bring them back")
-        config = _with(_with(config, weights, str(found.folder)), detector, found.detector)
+        if as_onnx and not place.exists():
+            problems.append(f"{weights}={named}: its weights are missing from {place}; bring them back")
+        elif not as_onnx and (problem := weights_problem(found)):
+            problems.append(f"{weights}={named}: {problem}; bring them back from a backup")
+        config = _with(_with(config, weights, str(place)), detector, "onnx" if as_onnx else found.detector)
     if problems:
         raise UserError(problems)
     return replace(loaded, config=config)

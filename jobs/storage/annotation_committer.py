@@ -22,11 +22,11 @@ class ObjectCommitter(Committer):
 
     @property
     def _frames(self) -> str:
-        return next(name for name in self._stages if name in schemas.OBJECTS_OF)
+        return next(name for name in self._stages if name in schemas.ROWS_OF_FRAMES)
 
     def add(self, part: Part, may_replace: bool) -> None:
         """Add a part."""
-        if part.table == schemas.OBJECTS_OF[self._frames].name:
+        if part.table == schemas.ROWS_OF_FRAMES[self._frames].name:
             self._objects = (*self._objects, part)
         else:
             super().add(part, may_replace)
@@ -51,4 +51,4 @@ class ObjectCommitter(Committer):
         def change(_: Snapshot) -> Change:
             return Change(parts, [Drop(key, keys=keys)])
 
-        self._store.transact(schemas.OBJECTS_OF[self._frames], change, self._job_id)
+        self._store.transact(schemas.ROWS_OF_FRAMES[self._frames], change, self._job_id)

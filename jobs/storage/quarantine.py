@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -19,9 +21,18 @@ _KEY = [*schemas.FRAME_KEY, "stage"]
 
 
 def update_quarantine(
-    store: Store, stages: Sequence[Stage], streams: Sequence[str], faults: Sequence[Mapping[str, Any]], job_id: str
+    store: Store,
+    stages: Sequence[Stage],
+    streams: Sequence[str],
+    faults: Sequence[Mapping[str, Any]],
+    job_id: str,
+    still_open: Mapping[str, Callable[[], AbstractSet[tuple[str, int]]]] = MappingProxyType({}),
 ) -> dict[str, int]:
-    """Write this run's faults, release the frames that have a row by now, and count what stays, per stage."""
+    """Write this run's faults, release the frames that have a row by now, and count what stays, per stage.
+
+    `still_open` gives, for stages that are shown some frames only, those that they have still to process, as
+    (stream, number): other frames are released as well, since no later run would process them.
+    """
     names = frozenset(streams)
     live_stages = {s.name: s for s in stages if s.kind != "table"}
     held: list[dict[str, Any]] = []
@@ -36,6 +47,7 @@ def update_quarantine(
             for key, fault in failed.items()
         ]
         kept = [row for row in old if tuple(row[n] for n in _KEY) not in failed]
+        kept = _wanted(kept, still_open)
         held[:] = [*_unresolved(store, kept, live_stages), *fresh]
         if not old and not held:
             return None
@@ -45,6 +57,18 @@ def update_quarantine(
 
     store.transact(schemas.QUARANTINE, change, job_id)
     return dict(Counter(row["stage"] for row in held if row["stage"] in live_stages))
+
+
+def _wanted(
+    rows: list[dict[str, Any]], still_open: Mapping[str, Callable[[], AbstractSet[tuple[str, int]]]]
+) -> list[dict[str, Any]]:
+    """Leave out rows of stages that have the frame no more among those that they are shown."""
+    frames = {name: still_open[name]() for name in {row["stage"] for row in rows} & still_open.keys()}
+    return [
+        row
+        for row in rows
+        if row["stage"] not in frames or (row["stream_id"], row["frame_idx"]) in frames[row["stage"]]
+    ]
 
 
 def _unresolved(store: Store, rows: list[dict[str, Any]], stages: Mapping[str, Stage]) -> list[dict[str, Any]]:

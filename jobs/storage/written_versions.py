@@ -104,10 +104,14 @@ class WrittenVersions:
             for lower in versions:
                 self._file(table, lower).delete()
 
-    def accept_loss(self, table: str) -> None:
-        """Have what was recorded of a table not count any more. Raises `OSError`."""
+    def accept_loss(self, table: str, recorded_ns: int = 0) -> None:
+        """Have what was recorded of a table not count any more. Raises `OSError`.
+
+        `recorded_ns` is when the last record that must not count was written (ns since 1970), which is in the future
+        where the clock was set back.
+        """
         known = self.load().get(table, ())
-        now_ns = time.time_ns()
+        now_ns = max(time.time_ns(), recorded_ns)
         self._folder.make_folder_within(self._root)
         # First of all: until the names below are deleted, the loss counts as such, and can be accepted once more.
         (self._folder / f"{table}.accepted.{now_ns}").touch()

@@ -28,7 +28,7 @@ class TrainOptions(BaseModel):
     shares of train, val and, if it is to be there, test. `pseudo`: objects that no person has confirmed count from this
     score on; None for all. `size`: the longest side of an image for torchvision, both sides for a transformer, in
     pixels. `learning_rate`: None for what suits the model. `patience`: epochs without a better AP after which it ends.
-    `minutes`: the longest it may take, over all attempts.
+    `minutes`: the longest it may take, over all attempts. `onnx`: also write an ONNX file, if it finds the same.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,6 +53,7 @@ class TrainOptions(BaseModel):
     split_by: SplitBy = "auto"
     split_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     allow_leaks: bool = False
+    onnx: bool = True
     note: Annotated[str, Field(max_length=10_000)] | None = None
 
     def check(self) -> None:

@@ -18,11 +18,12 @@ SMALL_PX = 8.0
 """Objects with a shorter side than that, at the size of the training, are hardly found."""
 
 _RARE, _UNSURE = 20.0, 0.15
+_STEP, _FEWEST_STEPS = 32, 4
 _Z = 1.96
 
 
 def preflight(data: TrainingData, options: TrainOptions, architecture: str) -> dict[str, Any]:
-    """Return figures of the images of a training, as plain values, and `warnings`: what to look at first.
+    """Return figures of the images of a training, as plain values, with `warnings` and `recommended`.
 
     `classes`: for each category and split, frames, objects and streams; sides of its objects in train in pixels at the
     training's size (the shorter one: 5 %, median, 95 %). `interval`: half the width of the 95 % confidence interval of
@@ -41,7 +42,32 @@ def preflight(data: TrainingData, options: TrainOptions, architecture: str) -> d
             for split, each in data.manifest.get("split_report", {}).get("of", {}).items()
         },
     }
-    return found | {"warnings": list(_warnings(found))}
+    return found | {"warnings": list(_warnings(found)), "recommended": recommended(data, options, architecture)}
+
+
+def recommended(data: TrainingData, options: TrainOptions, architecture: str) -> list[dict[str, Any]]:
+    """Return options that would suit the images better, each with `option`, `value` and `reason`.
+
+    `size`: the least multiple of 32 at which at most a twentieth of the objects of every category is under `SMALL_PX`,
+    up to the longest side of the images, since larger copies show nothing new. `batch`: one with four steps an epoch.
+    """
+    found: list[dict[str, Any]] = []
+    images = data.images[TRAIN]
+    sides = {name: _sides(images, at, options.size, architecture) for at, name in enumerate(data.classes)}
+    least = {name: float(np.percentile(each, 5)) for name, each in sides.items() if len(each)}
+    if least and min(least.values()) < SMALL_PX:
+        name = min(least, key=least.__getitem__)
+        wanted = _STEP * math.ceil(options.size * SMALL_PX / max(least[name], 1e-6) / _STEP)
+        most = _STEP * math.ceil(max(max(image.width, image.height) for image in images) / _STEP)
+        if (size := min(wanted, most)) > options.size:
+            reason = f"a twentieth of the objects of {name} is under {least[name]:.1f} px at {options.size}"
+            found.append({"option": "size", "value": size, "reason": reason})
+    if images and options.batch > 1 and (steps := math.ceil(len(images) / options.batch)) < _FEWEST_STEPS:
+        batch = max(1, len(images) // _FEWEST_STEPS)
+        if batch < options.batch:
+            reason = f"{len(images)} images give {steps} steps an epoch"
+            found.append({"option": "batch", "value": batch, "reason": reason})
+    return found
 
 
 def _class(data: TrainingData, label: int, size: int, architecture: str) -> dict[str, Any]:

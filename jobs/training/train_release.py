@@ -16,6 +16,7 @@ import pyarrow as pa
 import schemas
 from jobs.core.errors import RunFailedError, RunStopped
 from jobs.models import registry
+from jobs.models.registry import ModelVersion
 from jobs.models.weight_folders import digest
 from jobs.records.job_claim import JobClaim
 from jobs.records.journal import Journal
@@ -26,6 +27,7 @@ from jobs.storage.workspace import Workspace
 from jobs.training import epochs
 from jobs.training.loop import DivergedError, Hooks, LoopParams, TrainingProgress, fit, forget_newest, sync
 from jobs.training.networks import Base, Network, base_of, network_of
+from jobs.training.onnx_export import COMPARED, exported, recorded
 from jobs.training.options import TRAIN, TRAININGS, VAL, TrainOptions
 from jobs.training.training_data import TrainingData, prepared
 
@@ -65,7 +67,7 @@ def run(job: TrainJob, options: TrainOptions) -> dict[str, Any]:
     progress = _trained(job, options, base, data, store)
     job.claim.check()
     if progress.best is None:
-        raise RunFailedError("no epoch was finished, so that there are no weights to keep; give it more --minutes")
+        raise RunFailedError("no epoch was finished, so that there are no weights to keep; give it more time")
     seconds = max(progress.seconds, time.monotonic() - began)
     made = _registered(job, options, base, data, store, progress, seconds)
     shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
@@ -106,7 +108,7 @@ def _attempt(
     watch = _Watch(job, options, data, store, network)
     job.listener.on_stage_started("train", options.epochs)
     progress, ended_early = fit(network, data.images[TRAIN], params, job.folder, watch.hooks())
-    if ended_early:
+    if ended_early and not job.claim.is_to_stop():
         raise RunStopped(watch.asked or "paused")
     return progress
 
@@ -130,7 +132,7 @@ class _Watch:
 
     def _wants_end(self) -> bool:
         self.asked = self._job.claim.asked()
-        return self.asked is not None
+        return self.asked is not None or self._job.claim.is_to_stop()
 
     def _epoch_done(self, epoch: int, loss: float, seconds: float) -> dict[str, float]:
         images, classes = self._data.images[VAL], self._data.classes
@@ -166,6 +168,7 @@ class _Watch:
         patience, minutes = self._options.patience, self._options.minutes
         done = len(progress.history)
         stale = patience is not None and progress.best is not None and done - progress.best >= patience
+        stale = stale or self._job.claim.is_to_stop()
         return stale or (minutes is not None and progress.seconds > 60 * minutes)
 
     def _step_done(self, figures: Mapping[str, float]) -> None:
@@ -223,7 +226,7 @@ def _registered(
     }
     store.create_tables([schemas.MODELS])
     store.upsert(schemas.MODELS, pa.Table.from_pylist([row], schemas.MODELS.arrow_schema), job.job_id)
-    version = registry.register(
+    number = registry.register(
         store,
         {
             "name": options.name,
@@ -237,8 +240,9 @@ def _registered(
             "note": options.note,
         },
     )
+    version = registry.find(store, f"{options.name}@{number}")
     return {
-        "model": f"{options.name}@{version}",
+        "model": version.reference,
         "model_id": model_id,
         "release": options.release,
         "folder": str(target),
@@ -247,7 +251,18 @@ def _registered(
         **{name: figures[name] for name in ("AP", "AP50") if name in figures},
         "frames": sum(len(images) for images in data.images.values()),
         "licence": base.licence,
+        **(_exported(job, store, version, base, data) if options.onnx else {}),
     }
+
+
+def _exported(
+    job: TrainJob, store: Store, version: ModelVersion, base: Base, data: TrainingData
+) -> dict[str, str | None]:
+    """Write the ONNX file of a version, if it finds the same on images of val, or on others where these are few."""
+    images = [*data.images[VAL], *data.images[TRAIN]][: max(COMPARED, len(data.images[VAL]))]
+    made = exported(version, base.licence, images, version.folder.with_suffix(".onnx"))
+    row = recorded(store, version, made, job.workspace.folder, job.job_id)
+    return {"onnx": row["file"], "onnx_reason": row["reason"]}
 
 
 def _card(options: TrainOptions, base: Base, data: TrainingData, progress: TrainingProgress) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from threading import Timer
+from threading import Event, Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 _WORD = re.compile(r"\w+")
+_AGAIN_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,33 @@ def connect(limits: Limits | None = None) -> Iterator[duckdb.DuckDBPyConnection]
     config: dict[str, str | bool | int | float | list[str]] = {"python_enable_replacements": False}
     if limits is not None:
         config |= {"memory_limit": f"{limits.memory_bytes}B", "temp_directory": ""}
-    with duckdb.connect(":memory:", config=config) as connection:
-        clock = None if limits is None else Timer(limits.seconds, connection.interrupt)
-        if clock is not None:
-            clock.daemon = True
-            clock.start()
-        try:
-            yield connection
-        finally:
-            if clock is not None:
-                clock.cancel()
+    with (
+        duckdb.connect(":memory:", config=config) as connection,
+        nullcontext() if limits is None else _interrupted_after(limits.seconds, connection),
+    ):
+        yield connection
+
+
+@contextmanager
+def _interrupted_after(seconds: float, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Interrupt what runs on a connection after some seconds, and what begins afterwards, until the end.
+
+    An interrupt ends what runs at that moment alone. Between two statements it ends nothing: where the machine is busy
+    and the time was over before the query began, the query would run without any limit.
+    """
+    is_over = Event()
+
+    def interrupt() -> None:
+        pause = seconds
+        while not is_over.wait(pause):
+            connection.interrupt()
+            pause = _AGAIN_S
+
+    clock = Thread(target=interrupt, name="time limit", daemon=True)
+    clock.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        # It reaches for the connection, which is closed next.
+        clock.join()

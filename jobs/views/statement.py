@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.core.errors import UserError
 
@@ -14,21 +14,34 @@ if TYPE_CHECKING:
 _OPEN_PIVOT = "expected a PIVOT to name its values, as in PIVOT frames ON status IN ('ok', 'corrupt') USING count(*)"
 _WITHOUT_BRACKETS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 _LONGEST_QUERY = 100_000
+_ALL_COLUMNS = frozenset({"STAR", "POSITIONAL_REFERENCE", "PIVOT", "SHOW_REF"})
+"""What reads columns of a relation that it does not name."""
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
 
 
-def checked_table_names(connection: duckdb.DuckDBPyConnection, query: str) -> frozenset[str] | None:
-    """Return the tables that a query reads, in lower case and without their schema; None where that is not known.
+class NamesRead(NamedTuple):
+    """What a query names, in lower case; None where that is not known.
 
-    Names that common table expressions hide are not among them. Raises `UserError` for what is not one SELECT, and for
+    `tables` are without their schema, and without those that common table expressions hide. `columns` are all names
+    that may be those of columns, of any table.
+    """
+
+    tables: frozenset[str] | None
+    columns: frozenset[str] | None
+
+
+def checked_names(connection: duckdb.DuckDBPyConnection, query: str) -> NamesRead:
+    """Return the tables and columns that a query reads.
+
+    Raises `UserError` for what is not one SELECT, and for
     table functions, of which some read files.
 
     >>> import duckdb
     >>> with duckdb.connect(":memory:") as connection:
-    ...     query = 'WITH a AS (FROM "Frames") SELECT * FROM a JOIN quality_all USING (x)'
-    ...     query = 'WITH a AS (FROM "Frames") SELECT * FROM a JOIN quality_all USING (x)'
-    ...     sorted(checked_table_names(connection, query))
-    ['frames', 'quality_all']
+    ...     query = 'WITH a AS (FROM "Frames" SELECT Uri, x) SELECT a.uri FROM a JOIN quality_all USING (x)'
+    ...     found = checked_names(connection, query)
+    ...     sorted(found.tables), sorted(found.columns), checked_names(connection, "FROM frames").columns
+    (['frames', 'quality_all'], ['uri', 'x'], None)
     """
     import duckdb
 
@@ -48,7 +61,9 @@ def checked_table_names(connection: duckdb.DuckDBPyConnection, query: str) -> fr
                 raise UserError(
                     f"SQL: the table function {name}() is not allowed; only the workspace's tables can be read"
                 )
-        return None if tree.get("error", True) else frozenset(_tables(tree, frozenset()))
+        if tree.get("error", True):
+            return NamesRead(None, None)
+        return NamesRead(frozenset(_tables(tree, frozenset())), _column_names(tree))
     except RecursionError as error:
         raise UserError("SQL: it is nested too deeply") from error
 
@@ -115,6 +130,39 @@ def _columns(node: Any) -> Iterator[str | None]:
         yield name if before in ([], ["curated"]) else None
     for value in node.values():
         yield from _columns(value)
+
+
+def _column_names(tree: Any) -> frozenset[str] | None:
+    """Return all names in a syntax tree that may be those of columns; None where columns are read without a name."""
+    relations = {
+        str(node[key]).lower()
+        for node in _nodes(tree)
+        if node.get("type") in ("BASE_TABLE", "SUBQUERY")
+        for key in ("table_name", "alias")
+        if node.get(key)
+    }
+    found: set[str] = set()
+    for node in _nodes(tree):
+        unnamed = node.get("class") in _ALL_COLUMNS or node.get("type") in _ALL_COLUMNS
+        if unnamed or node.get("ref_type") == "NATURAL" or node.get("column_name_alias"):
+            return None
+        names = [str(name).lower() for name in node.get("using_columns") or ()]
+        if node.get("class") == "COLUMN_REF":
+            names += [str(name).lower() for name in node["column_names"]]
+            if names[-1] in relations:
+                # A row as a whole.
+                return None
+            names = [name for name in names if name not in relations]
+        found.update(names)
+    return frozenset(found)
+
+
+def _nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield all objects in a part of the syntax tree."""
+    if isinstance(node, dict):
+        yield node
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _nodes(value)
 
 
 def _check_length(what: str, text: str, most: int) -> None:

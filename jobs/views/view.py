@@ -31,7 +31,7 @@ from jobs.views.missing_files import is_of_missing_file, said_of_missing
 from jobs.views.relations import Limits, Relations
 from jobs.views.row_filter_sql import SELECTED_KEYS, RowFilter
 from jobs.views.snapshot_spec import Selection
-from jobs.views.statement import checked_table_names
+from jobs.views.statement import NamesRead, checked_names
 from transforms.io import object_store
 
 if TYPE_CHECKING:
@@ -184,12 +184,10 @@ class View:
 
         >>> view.sql_on({"pairs": pa.table({"a": [1, 2]})}, "SELECT a FROM pairs WHERE a > 1")  # doctest: +SKIP
         """
-        with relations.connect(limits) as connection:
-            with self._user_errors(limits):
-                checked_table_names(connection, query)
+        with relations.connect(limits) as connection, self._user_errors(limits):
+            checked_names(connection, query)
             Relations(dict(data)).register(connection)
-            with self._user_errors(limits):
-                return result.presentable(connection.sql(query).to_arrow_table())
+            return result.presentable(connection.sql(query).to_arrow_table())
 
     @contextmanager
     def stream(self, query: str, size: int = BATCH) -> Iterator[Iterator[pa.Table]]:
@@ -210,9 +208,10 @@ class View:
         """Give a connection that can do nothing but answer a query; what goes wrong there is a `UserError`."""
         with relations.connect(limits) as connection:
             with self._user_errors(limits):
-                names = checked_table_names(connection, query)
-            self._relations_of(names).register(connection)
+                names = checked_names(connection, query)
+            known = self._relations_of(names)
             with self._user_errors(limits):
+                known.register(connection)
                 yield connection
 
     @contextmanager
@@ -240,15 +239,19 @@ class View:
                 raise object_store.as_os_error(error, str(self._store.root)) from error
             raise UserError(f"SQL: {_complaint(error)}") from error
 
-    def _relations_of(self, names: frozenset[str] | None) -> Relations:
-        """Return the relations of a statement that reads some tables; only these tables are opened.
+    def _relations_of(self, read: NamesRead) -> Relations:
+        """Return the relations of a statement that reads some tables and columns; only these tables are opened.
 
         With a name that is unknown come all others without any rows: it may be a list of tables, or DuckDB says which
-        ones have a similar name. All tables are opened for None.
+        ones have a similar name. All tables are opened where it is not known which it reads.
         """
-        found = Relations()
+        found, names = Relations(), read.tables
+        if names is not None and curated_view.NAME in names:
+            found.data[curated_view.NAME] = curated_view.curated(self.lazy, read.columns)
         for name in sorted(_all_names() if names is None else names):
             self._add(found, name, opens=True)
+        if any(curated_view.NAME in relations.words_of(statement) for statement in found.views.values()):
+            found.data[curated_view.NAME] = curated_view.curated(self.lazy)
         if names is not None and not names <= {*found.data, *found.views}:
             for name in sorted(_all_names()):
                 self._add(found, name, opens=False)

@@ -25,6 +25,7 @@ from jobs.accounts.errors import (
 from jobs.core.errors import (
     BrokenTableError,
     JobStateError,
+    NotPromotedError,
     UnknownJobError,
     UnusableWorkspaceError,
     UserError,
@@ -84,6 +85,7 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (AccountConflictError, 409),
     (JobStateError, 409),
     (StateConflictError, 409),
+    (NotPromotedError, 409),
     (EditConflictError, 409),
     (GoneError, 410),
     (ChangedImageError, 410),

@@ -67,19 +67,19 @@ def frame_map(shown: Shown, by: MapBy) -> FrameMap:
 
     Raises `UserError` where there are no vectors, or nothing was stored.
     """
-    if by in {"umap-embedding", "umap-layout"}:
+    vectors = next((kind for kind in KINDS if kind == by), None)
+    if vectors is None:
         if by not in kinds(shown):
             raise UserError(f"there is no map {by}; `winnow map --by {by.partition('-')[2]}` computes it")
         tables = (schemas.PROJECTIONS, schemas.FRAMES)
         return shown.frames.held(f"map {by}", tables, lambda: _stored(shown, by))
-    if not are_there(shown, by):
-        table = table_of(by)
+    table = table_of(vectors)
+    if not are_there(shown, vectors):
         raise UserError(
             f"there are no vectors of kind {by}; run the streams with the stage {table.written_by} (--add-stage "
             f"{table.written_by})"
         )
-    tables = (table_of(by), schemas.FRAMES)
-    return shown.frames.held(f"map {by}", tables, lambda: _principal(shown, by))
+    return shown.frames.held(f"map {by}", (table, schemas.FRAMES), lambda: _principal(shown, vectors))
 
 
 def _names(shown: Shown) -> frozenset[str]:

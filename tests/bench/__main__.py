@@ -232,6 +232,23 @@ def planning() -> Iterator[Figure]:
     yield Figure("the same, peak memory", result["peak_mb"], "MB", 1000)
 
 
+def many_streams() -> Iterator[Figure]:
+    """Commands on ten million finished frames in a thousand streams, each in a process of its own."""
+    from tests.bench.many_streams import commands, many_streams
+
+    home = many_streams(1_000, 10_000)
+    decided = driver("decide", home)
+    note = f"{decided['peak_mb']:.0f} MB"
+    yield Figure(
+        "table stages over ten million frames in 1,000 streams, from nothing", decided["seconds"], "s", note=note
+    )
+    for took in commands(home, decided["job_id"]):
+        yield Figure(took.what, took.wall_s, "s", 60, note=f"{took.cpu_s:.1f} s of processor time")
+        yield Figure("the same, peak memory of its processes", took.peak_mb, "MB", 4000)
+    # It is not what it was, and takes four gigabytes.
+    shutil.rmtree(home)
+
+
 def grouping() -> Iterator[Figure]:
     """Groups of near-duplicates: hashes of which half are in clusters, and streams, whose neighbours are alike."""
     by_hash = ("duplicates.verify=none", "duplicates.hamming=6")
@@ -340,6 +357,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "pixel-pass": pixel_pass,
     "nothing-to-do": nothing_to_do,
     "planning": planning,
+    "many-streams": many_streams,
     "video": video,
     "embeddings": embeddings,
     "annotate": annotate,

@@ -15,7 +15,7 @@ _STARTED = time.perf_counter()
 
 def main() -> None:
     """Do what the arguments say: `run WORKSPACE FOLDER …`, `plan WORKSPACE STREAMS FRAMES`, `group KIND N OLD …`,
-    `embed WEIGHTS FOLDER BATCH` or `detect WEIGHTS FOLDER`.
+    `decide FOLDER`, `embed WEIGHTS FOLDER BATCH` or `detect WEIGHTS FOLDER`.
 
     What follows are settings, KEY=VALUE.
     """
@@ -25,6 +25,8 @@ def main() -> None:
         result = _embed(place, *rest)
     elif what == "detect":
         result = _detect(place, *rest)
+    elif what == "decide":
+        result = _decide(place)
     elif what == "group":
         result = _group(place, int(rest[0]), int(rest[1]), *rest[2:])
     else:
@@ -56,6 +58,13 @@ def _detect(weights: str, folder: str) -> dict[str, object]:
     from tests.bench.bare import detection_rate
 
     return {"frames_per_second": detection_rate(sorted(Path(folder).iterdir()), Path(weights))}
+
+
+def _decide(home: str) -> dict[str, object]:
+    from tests.bench.many_streams import decide
+
+    started = time.perf_counter()
+    return {"job_id": decide(Path(home)), "seconds": time.perf_counter() - started}
 
 
 def _plan(place: str, n_streams: int, n_frames: int) -> dict[str, object]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import ray
-
 from jobs.records.job_log import jobs_of
 from jobs.runs.job_requests import find
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from tests.faults.trial import Round
+from tests.machines import without_ray
 from tests.processes import finished
 
 # Before anything else is imported: nobody has a clock of before.
@@ -35,9 +34,11 @@ def clock_set_back(trial: Round) -> None:
         return
     if find(Workspace.at(trial.place), known[0]).state().state != "done":
         words = ["job", "resume", known[0], "--json", "--workspace", str(trial.place)]
-        words += ["--ray-address", ray.get_runtime_context().gcs_address]
+        words += ["--ray-address", trial.address] if trial.address else []
         command = [sys.executable, "-c", _SET_BACK, *words]
-        finished(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        environment = without_ray() if trial.alone else None
+        pipe = subprocess.PIPE
+        finished(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment))
     # And once more, at the time that it is: nothing is left to do.
     assert not [name for name, stage in finished(trial.begin())["stages"].items() if stage["computed"]]
 

@@ -44,7 +44,8 @@ def optimize_killed(trial: Round) -> None:
 
 
 def vacuum_killed(trial: Round) -> None:
-    stale = start(trial.place, trial.stream, settings=(*trial.settings, "image.long_side=320"))
+    settings = (*trial.settings, "image.long_side=320")
+    stale = start(trial.place, trial.stream, settings=settings, alone=trial.alone)
     finished(stale)
     finished(trial.begin())
     for _ in range(2):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 from tests.faults.maintenance import done, killed
-from tests.faults.trial import Round
+from tests.faults.trial import MODEL, Round
 from tests.processes import finished
 
 
 def review_import_killed(trial: Round) -> None:
-    trial.with_model(True)
+    trial.use(MODEL)
     finished(trial.begin())
     file = trial.folder / "annotations"
     words = ("review", "export", "--format", "coco", "--where", "true", "--media", "none", "--out", file)

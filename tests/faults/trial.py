@@ -47,24 +47,35 @@ class Round:
         self.stream = stream
         self.without: tuple[str, ...] = ()
         """Columns that differ from those of the undisturbed run, since the fault needs files of its own."""
-        self.with_model(number % 3 == 1)
+        self.use(MODEL if number % 3 == 1 else ())
         self.rows = self.random.randrange(0, N) if self.random.random() < 0.7 else N
         self.delay = self.random.uniform(0, 0.6)
+        # As users have it by default, or on a cluster.
+        self.alone = self.random.random() < 0.6
 
-    def with_model(self, is_with: bool) -> None:
-        """Have the runs of this round a model pass, or none."""
-        self.model = is_with
-        self.settings = (*SLOW, *(MODEL if is_with else ()))
+    def use(self, more: tuple[str, ...]) -> None:
+        """Have the runs of this round settings of their own, as `MODEL`; its tables are those of a run with them."""
+        self.more = more
+        self.settings = (*SLOW, *more)
 
     def begin(self) -> subprocess.Popen[str]:
         """Start a run."""
-        return start(self.place, self.stream, settings=self.settings)
+        return start(self.place, self.stream, settings=self.settings, alone=self.alone)
+
+    @property
+    def address(self) -> str | None:
+        """Return the address of the cluster that the runs of this round use; None where they use none."""
+        return None if self.alone else ray.get_runtime_context().gcs_address
+
+    def gateway(self) -> subprocess.Popen[str]:
+        """Start a gateway."""
+        return start_gateway(self.place, self.alone)
 
     def submit(self) -> str:
         """Add a run to the queue."""
         Workspace.at(self.place).create()
-        address = ray.get_runtime_context().gcs_address
-        return submit(self.place, RunOptions(inputs=[str(self.stream)], settings=self.settings, ray_address=address))
+        options = RunOptions(inputs=[str(self.stream)], settings=self.settings, ray_address=self.address)
+        return submit(self.place, options)
 
     def wait(self, process: subprocess.Popen[str]) -> None:
         """Wait for the moment of the fault, or for the end of what it should strike."""
@@ -79,11 +90,19 @@ class Round:
         (job_id,) = known
         # It may have ended between the row that says so and the record.
         if find(Workspace.at(self.place), job_id).state().state != "done":
-            finished(resume(self.place, job_id))
+            finished(resume(self.place, job_id, alone=self.alone))
+
+    def run_again(self) -> None:
+        """Resume as `go_on` does; what had reached its end begins again as a run of its own, as users begin one."""
+        known = jobs_of(place(self.place))
+        if known and find(Workspace.at(self.place), known[0]).state().state != "done":
+            self.go_on()
+        else:
+            finished(self.begin())
 
     def serve(self, job_id: str, *states: str) -> None:
         """Let a gateway work until the job is in one of some states, and stop it."""
-        gateway = start_gateway(self.place)
+        gateway = self.gateway()
         try:
             wait_until(lambda: self.state(job_id) in states)
         finally:

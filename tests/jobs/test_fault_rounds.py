@@ -1,6 +1,7 @@
 """Rounds of faults: something dies, is stopped or runs out at a random moment, and going on once sets all right.
 
-`WINNOW_FAULT_ROUNDS` says how many rounds, `WINNOW_FAULT_SEED` which; `make faults` runs thirty and prints each one.
+`WINNOW_FAULT_ROUNDS` says how many rounds, `WINNOW_FAULT_SEED` which; `WINNOW_FAULTS` names kinds, with
+commas, where not all are wanted; `make faults` runs thirty rounds and prints each one.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from jobs.records.job_log import JobLog, jobs_of
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
-from tests.faults import clock, maintenance, reviews, schedules
-from tests.faults.trial import MODEL, SEED, N, Round, winnow
+from tests.faults import clock, files, maintenance, model_server, reviews, schedules
+from tests.faults.trial import SEED, N, Round, winnow
 from tests.helpers import assert_one_live_row, assert_same_tables, go, rows
 from tests.marks import MACHINES
-from tests.processes import finished, start, start_gateway
+from tests.processes import finished, start
 from tests.waiting import ended, wait_until
 
 pytestmark = pytest.mark.xdist_group(MACHINES)
@@ -47,12 +48,16 @@ def processes() -> Iterator[tuple[int, int, str]]:
 
 
 def workers() -> list[int]:
-    """Return the workers of this session's Ray that are at work."""
+    """Return the processes below this one that measure: those of runs, and those of Ray that are at work."""
     all_of_them = list(processes())
     ours = {os.getpid()}
     while more := {pid for pid, parent, _ in all_of_them if parent in ours} - ours:
         ours |= more
-    return [pid for pid, _, said in all_of_them if pid in ours and said.startswith("ray::") and "MapBatches" in said]
+    return [pid for pid, _, said in all_of_them if pid in ours and _measures(said)]
+
+
+def _measures(said: str) -> bool:
+    return (said.startswith("ray::") and "MapBatches" in said) or "jobs.engine.local_pool" in said
 
 
 def driver_killed(trial: Round) -> None:
@@ -94,18 +99,17 @@ def raylet_killed(trial: Round) -> None:
 
 def gateway_killed(trial: Round) -> None:
     job_id = trial.submit()
-    gateway = start_gateway(trial.place)
+    gateway = trial.gateway()
     trial.wait(gateway)
     gateway.kill()
     gateway.communicate()
-    # Its job notices, and goes back into the queue; or it is done before it does.
-    wait_until(lambda: trial.state(job_id) in {"pending", "done"})
+    # Its job notices, and goes back into the queue; or it is done, or ended before it could say so.
     trial.serve(job_id, "done")
 
 
 def gateway_and_job_killed(trial: Round) -> None:
     job_id = trial.submit()
-    gateway = start_gateway(trial.place)
+    gateway = trial.gateway()
     trial.wait(gateway)
     gateway.send_signal(signal.SIGSTOP)
     state = JobLog(place(trial.place), job_id).state()
@@ -118,7 +122,7 @@ def gateway_and_job_killed(trial: Round) -> None:
 
 def gateway_stopped(trial: Round) -> None:
     job_id = trial.submit()
-    gateway = start_gateway(trial.place)
+    gateway = trial.gateway()
     trial.wait(gateway)
     gateway.send_signal(signal.SIGTERM)
     _, _, said = ended(gateway)
@@ -140,7 +144,7 @@ def job_paused_and_restarted(trial: Round) -> None:
 
 def queued_job_paused_and_restarted(trial: Round) -> None:
     job_id = trial.submit()
-    gateway = start_gateway(trial.place)
+    gateway = trial.gateway()
     trial.wait(gateway)
     subprocess.run(winnow("job", "pause", job_id, trial.place), capture_output=True, check=False)
     wait_until(lambda: trial.state(job_id) in {"paused", "done"})
@@ -181,22 +185,27 @@ FAULTS = (
     *reviews.FAULTS,
     *schedules.FAULTS,
     *clock.FAULTS,
+    *files.FAULTS,
+    *model_server.FAULTS,
 )
+ONLY = os.environ.get("WINNOW_FAULTS", "").split(",")
 
 
 @pytest.fixture(scope="module")
 def expected(
     tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, sample_tables: Workspace
-) -> Callable[[bool], Workspace]:
-    """Give the sample run without any trouble, without and with a model pass."""
+) -> Callable[[tuple[str, ...]], Workspace]:
+    """Give the sample run without any trouble, with the settings of a round."""
 
     @cache
-    def with_model() -> Workspace:
+    def run_with(more: tuple[str, ...]) -> Workspace:
+        if not more:
+            return sample_tables
         made = Workspace.at(tmp_path_factory.mktemp("expected") / "tables")
-        go(made, sample_folder, settings=MODEL)
+        go(made, sample_folder, settings=more)
         return made
 
-    return lambda model: with_model() if model else sample_tables
+    return run_with
 
 
 @pytest.mark.usefixtures("engine")
@@ -206,23 +215,23 @@ def test_after_any_fault_one_more_run_gives_the_rows_of_an_undisturbed_one(
     number: int,
     tmp_path: Path,
     sample_folder: Path,
-    expected: Callable[[bool], Workspace],
+    expected: Callable[[tuple[str, ...]], Workspace],
     request: pytest.FixtureRequest,
 ) -> None:
-    order = list(FAULTS)
-    random.Random(f"{SEED}-{number // len(FAULTS)}").shuffle(order)
+    order = [fault for fault in FAULTS if not any(ONLY) or fault.__name__ in ONLY]
+    random.Random(f"{SEED}-{number // len(order)}").shuffle(order)
     fault = order[number % len(order)]
     trial = Round(number, tmp_path, sample_folder, lambda: request.getfixturevalue("machines"))
     print(
         f"\nround {number} of seed {SEED}: {fault.__name__} {trial.delay:.2f} s after row {trial.rows} of {N}"
-        f"{', with a model' if trial.model else ''}",
+        f"{', with a model' if trial.more else ''}{', alone' if trial.alone else ''}",
         flush=True,
     )
     try:
         fault(trial)
         workspace = Workspace.at(trial.place)
         assert_one_live_row(workspace)
-        assert_same_tables(workspace, expected(trial.model), trial.without)
+        assert_same_tables(workspace, expected(trial.more), trial.without)
         # Every job is there once, and done, in the queue and in the tables.
         known = jobs_of(place(trial.place))
         assert [(job.job_id, job.state.state) for job in JobQueue(place(trial.place)).jobs()] == [

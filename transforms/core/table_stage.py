@@ -30,6 +30,9 @@ class StageRows(Protocol):
         `table` names a further table that the stage writes.
         """
 
+    def batches(self, columns: Sequence[str], streams: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield columns of the rows of some streams (None: all), in no particular order, without holding them."""
+
     def portions(self, streams: Collection[str]) -> Iterator[tuple[frozenset[str], Span]]:
         """Yield portions of the frames that it has rows for that fit in memory: small streams, or a span of one."""
 

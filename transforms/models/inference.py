@@ -53,6 +53,8 @@ REQUEST = pa.schema(
                 )
             ),
         ),
+        # Regions that are read on it, with the corners of their quadrilaterals in pixels; null for other models.
+        pa.field("regions", pa.list_(pa.struct([("region_id", pa.string()), ("corners", pa.list_(pa.float32()))]))),
     ]
 )
 """Schema of a model's input block, a row per frame."""
@@ -301,6 +303,12 @@ def infer_batches(
     return frames.finish(model, stages, sorted(frames.results))
 
 
+def known_of(block: pa.Table) -> list[list[dict[str, Any]] | None]:
+    """Return what a model is given of each frame of a block besides the image: its objects, its regions, or None."""
+    pairs = zip(block["objects"].to_pylist(), block["regions"].to_pylist(), strict=True)
+    return [regions if objects is None else objects for objects, regions in pairs]
+
+
 def faults_of(block: pa.Table, faults: Mapping[int, Exception], stages: Sequence[str]) -> list[dict[str, Any]]:
     """Return faults, given by row of the block, as rows of `quarantine`, one for each stage."""
     keys = block.select(["stream_id", "frame_idx", "uri"]).take(pa.array(sorted(faults), pa.int64())).to_pylist()
@@ -348,7 +356,7 @@ def _read_ahead(
     Frames of clips are decoded sequentially by one separate thread, since each depends on those before it.
     """
     uris, ids = block["uri"].to_pylist(), block["input_id"].to_pylist()
-    known = block["objects"].to_pylist()
+    known = known_of(block)
     with Clips() as clips, ThreadPoolExecutor(threads) as for_files, ThreadPoolExecutor(1) as for_clips:
 
         def ready(uri: str, input_id: int, objects: list[dict[str, Any]] | None) -> _Prepared:

@@ -7,7 +7,6 @@ results are those of the same model run locally, including faults of single fram
 from __future__ import annotations
 
 import struct
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,16 @@ import pyarrow as pa
 from transforms.frames.clip import FrameName
 from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import ImageParams, decode_color, read_header
-from transforms.models.inference import REQUEST, ContentChangedError, FrameModel, Inferred, faults_of, infer_in_parts
+from transforms.io.connection_watch import ConnectionWatch
+from transforms.models.inference import (
+    REQUEST,
+    ContentChangedError,
+    FrameModel,
+    Inferred,
+    faults_of,
+    infer_in_parts,
+    known_of,
+)
 
 SENT = pa.schema(
     [*REQUEST, pa.field("data", pa.binary(), nullable=False), pa.field("whole", pa.bool_(), nullable=False)]
@@ -61,6 +69,8 @@ class Server:
     def __init__(self, url: str, token: str = "", tries: int = _TRIES) -> None:
         import urllib3
 
+        from transforms.models.watched_pools import WatchedPools
+
         self.url = url.rstrip("/")
         self._failed = urllib3.exceptions.HTTPError
         retries = urllib3.Retry(
@@ -73,48 +83,53 @@ class Server:
         )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = urllib3.Timeout(connect=_CONNECT_S, read=_READ_S)
-        self._http = urllib3.PoolManager(maxsize=AT_ONCE, retries=retries, timeout=timeout, headers=headers)
+        self._http = WatchedPools(maxsize=AT_ONCE, retries=retries, timeout=timeout, headers=headers)
 
     def ask(self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:
         """Return the response body. Raises `InferenceServerError`."""
         sent = {**self._http.headers, **(headers or {})}
-        try:
-            answer = self._http.request(
-                "GET" if body is None else "POST",
-                self.url + path,
-                body=body,
-                headers=sent,
-                # Frames and the token go to this server and to no other.
-                redirect=False,
-                preload_content=False,
-            )
-            data = self._whole(answer)
-        except self._failed as error:
-            raise InferenceServerError(f"no server of models answers at {self.url}: {_line(error)}") from error
+        with ConnectionWatch(_ANSWER_S) as watch:
+            try:
+                answer = self._http.watched_by(watch).request(
+                    "GET" if body is None else "POST",
+                    self.url + path,
+                    body=body,
+                    headers=sent,
+                    # Frames and the token go to this server and to no other.
+                    redirect=False,
+                    preload_content=False,
+                )
+                data = self._whole(answer)
+            except self._failed as error:
+                if watch.is_over:
+                    raise self._cut_off() from error
+                raise InferenceServerError(f"no server of models answers at {self.url}: {_line(error)}") from error
+            if watch.is_over:
+                # What has no length ends with its connection.
+                raise self._cut_off()
         if answer.status != 200:
             reason = _line(data.decode(errors="replace"))[:_LONGEST_REASON]
             raise InferenceServerError(f"the server of models at {self.url} says {answer.status}: {reason}")
         return data
 
     def _whole(self, answer: Any) -> bytes:
-        """Return a response's body. Raises `InferenceServerError` for one that is too large or takes too long."""
-        until = time.monotonic() + _ANSWER_S
+        """Return a response's body. Raises `InferenceServerError` for one that is too large."""
         parts: list[bytes] = []
         size = 0
-        try:
-            for part in answer.stream(_CHUNK, decode_content=False):
-                parts.append(part)
-                size += len(part)
-                if size > _MOST_ANSWER_BYTES or time.monotonic() > until:
-                    raise InferenceServerError(
-                        f"the server of models at {self.url} was cut off: its answer is larger than "
-                        f"{_MOST_ANSWER_BYTES >> 20} MiB, or takes longer than {_ANSWER_S:.0f} s"
-                    )
-        except InferenceServerError:
-            answer.close()
-            raise
+        for part in answer.stream(_CHUNK, decode_content=False):
+            parts.append(part)
+            size += len(part)
+            if size > _MOST_ANSWER_BYTES:
+                answer.close()
+                raise self._cut_off()
         answer.release_conn()
         return b"".join(parts)
+
+    def _cut_off(self) -> InferenceServerError:
+        return InferenceServerError(
+            f"the server of models at {self.url} was cut off: its answer is larger than "
+            f"{_MOST_ANSWER_BYTES >> 20} MiB, or takes longer than {_ANSWER_S:.0f} s"
+        )
 
 
 @dataclass(frozen=True)
@@ -319,13 +334,14 @@ def answer(body: bytes, model: FrameModel, params: ImageParams, batch: int, pool
     frames = read_rows(body, SENT, MOST_ROWS)
     cv2.setNumThreads(0)
 
-    def prepare(data: bytes, whole: bool) -> Any:
+    def prepare(data: bytes, whole: bool, known: list[dict[str, Any]] | None) -> Any:
         try:
-            return model.prepare(decode_color(data, read_header(data), params, None if whole else model.short_side))
+            color = decode_color(data, read_header(data), params, None if whole else model.short_side)
+            return model.prepare(color) if known is None else model.prepare(color, known)
         except Exception as error:
             return error
 
-    prepared = list(pool.map(prepare, frames["data"].to_pylist(), frames["whole"].to_pylist()))
+    prepared = list(pool.map(prepare, frames["data"].to_pylist(), frames["whole"].to_pylist(), known_of(frames)))
     faults: dict[int, Exception] = {row: p for row, p in enumerate(prepared) if isinstance(p, Exception)}
     there = [(row, p) for row, p in enumerate(prepared) if row not in faults]
     results: dict[int, Any] = {}

@@ -141,6 +141,12 @@ def cancel(project: str, job_id: str, body: StateSeen, request: Request) -> Any:
     return _control(request, project, job_id, lambda w: job_control.cancel(w, job_id, after=body.number))
 
 
+@router.post("/jobs/{job_id}/stop", name="stop_job")
+def stop(project: str, job_id: str, body: StateSeen, request: Request) -> Any:
+    """Ask a training to end as done with the best epoch so far. 409 for another job, or one that is over."""
+    return _control(request, project, job_id, lambda w: job_control.stop(w, job_id, after=body.number))
+
+
 @router.post("/jobs/{job_id}/resume", name="resume_job")
 def resume(project: str, job_id: str, body: StateSeen, request: Request) -> Any:
     """Have a gateway continue a job that is paused or has failed, also one that the command line started."""

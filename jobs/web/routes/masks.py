@@ -9,12 +9,17 @@ from pydantic import Field, model_validator
 
 import schemas
 from jobs.core.errors import UserError
+from jobs.dispatch import tasks
 from jobs.dispatch.mask_worker import MaskFrame, MaskRequest, MaskWorker
-from jobs.web.problems import UndecodableError
+from jobs.dispatch.task_options import FollowedObject, FollowOptions
+from jobs.models.transformers import in_folder
+from jobs.web.problems import StateConflictError, UndecodableError
 from jobs.web.reviews import check_image
 from jobs.web.routes.bodies import Body
-from jobs.web.routes.review import InReview
-from jobs.web.routes.review_bodies import FramePlace, Hash
+from jobs.web.routes.review import By, InReview
+from jobs.web.routes.review_bodies import FramePlace, Hash, Id
+from jobs.web.settings import Settings
+from transforms.models.propagate import KINDS
 
 router = APIRouter(prefix="/projects/{project}/review", tags=["review"])
 
@@ -42,6 +47,41 @@ class NewMask(FramePlace):
         if self.points and self.box is None and not any(point.label for point in self.points):
             raise ValueError("expected a point on the object or a box, found points that are not on it alone")
         return self
+
+
+class NewFollow(FramePlace):
+    """Which objects of a frame are to be followed, over how many frames."""
+
+    h: Hash
+    objects: Annotated[tuple[Id, ...], Field(min_length=1, max_length=200)]
+    frames: Annotated[int, Field(ge=1, le=1024, strict=True)] = 32
+
+
+@router.post("/follow", name="follow_objects", status_code=201)
+def follow_objects(request: Request, review: InReview, person: By, body: NewFollow) -> Any:
+    """Add a job that follows objects over the next frames of their stream; what it finds is suggested there.
+
+    400 with the command that gets the weights where they are missing, 409 for objects that are not on the frame.
+    """
+    check_image(review.shown(), (body.stream, body.idx), body.h)
+    there = {each["object_id"]: each for each in review.frame((body.stream, body.idx), person)["objects"]}
+    if unknown := [name for name in body.objects if name not in there]:
+        raise StateConflictError(f"object {unknown[0]} is not on frame {body.stream} {body.idx}")
+    settings: Settings = request.app.state.settings
+    in_folder("--mask-weights", settings.mask_weights, KINDS)
+    objects = tuple(
+        FollowedObject(object_id=name, category=there[name]["category"], bbox=tuple(there[name]["bbox"]))
+        for name in dict.fromkeys(body.objects)
+    )
+    options = FollowOptions(
+        stream=body.stream,
+        idx=body.idx,
+        h=body.h,
+        objects=objects,
+        frames=body.frames,
+        weights=settings.mask_weights,
+    )
+    return {"job_id": tasks.submit(review.shown().workspace, options)}
 
 
 @router.post("/masks/start", name="start_masks")

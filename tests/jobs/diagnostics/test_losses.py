@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from deltalake import DeltaTable
@@ -213,6 +215,15 @@ def test_the_end_of_a_table_that_is_lost_can_be_accepted(tables: Path) -> None:
     )
     assert "version 0, 0 rows" in accept_loss(Store(place(tables)), schemas.RELEASES, "accept")
     assert query(tables, "releases") == 0
+    refuse_if_broken(Store(place(tables)), "tables vacuum")
+
+
+@pytest.mark.parametrize("name", ["duplicates", "releases"])
+def test_a_loss_can_be_accepted_while_the_clock_is_behind_what_was_recorded(tables: Path, name: str) -> None:
+    (shutil.rmtree(tables / name) if name == "duplicates" else entries(tables, name)[-1].unlink())
+    nothing_deletes(tables, name)
+    with mock.patch("time.time_ns", return_value=time.time_ns() - 3600 * 10**9):
+        accept_loss(Store(place(tables)), schemas.BY_NAME[name], "accept")
     refuse_if_broken(Store(place(tables)), "tables vacuum")
 
 

@@ -54,6 +54,9 @@ def test_only_pending_jobs_have_a_place_in_the_queue(tmp_path: Path) -> None:
     assert [j.job_id for j in due_jobs(queue.jobs(), time.time_ns())] == ["due"]
     in_a_while = time.time_ns() + 61 * 10**9
     assert [j.job_id for j in due_jobs(queue.jobs(), in_a_while)] == ["later", "due"]
+    # After the clock was set back by an hour, its time would come in an hour only.
+    an_hour_ago = time.time_ns() - 3600 * 10**9
+    assert [j.job_id for j in due_jobs(queue.jobs(), an_hour_ago)] == ["later", "due"]
 
 
 def test_a_request_at_any_moment_is_seen_at_the_next_poll(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from tests.transforms.models.test_remote import sent
 from tests.waiting import ended
 
 pytest.importorskip("starlette", reason="the extra `serve-models` is not installed")
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = [pytest.mark.usefixtures("engine"), pytest.mark.slow]
 SECRET = "open sesame"
 SMALL = ("resources.model_frames=4", "resources.model_batch=2")
 

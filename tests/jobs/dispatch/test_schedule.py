@@ -160,6 +160,36 @@ def test_a_week_without_a_gateway_is_made_up_for_once(tmp_path: Path) -> None:
     assert look(tmp_path, "2026-11-09T17:01") == []
 
 
+def test_a_clock_that_was_years_ahead_silences_no_schedule(tmp_path: Path) -> None:
+    schedule.save(place(tmp_path), made("0 2 * * *", added="2026-11-20T12:00"))
+    # A machine that has not learnt the time yet.
+    ((event, job_id),) = look(tmp_path, "2037-01-01T01:30")
+    assert (event, job_id) == ("schedule_due", "20370101-010000-nightly")
+    JobLog(place(tmp_path), str(job_id)).add("done")
+    assert look(tmp_path, "2026-11-21T00:30") == [("schedule_clock_set_back", None)]
+    assert look(tmp_path, "2026-11-21T00:59") == []
+    assert look(tmp_path, "2026-11-21T01:00") == [("schedule_due", "20261121-010000-nightly")]
+
+
+def test_a_clock_that_is_set_back_submits_no_time_twice(tmp_path: Path) -> None:
+    schedule.save(place(tmp_path), made("0 * * * *", tz="UTC", added="2026-11-20T12:30"))
+    assert look(tmp_path, "2026-11-20T13:00") == [("schedule_due", "20261120-130000-nightly")]
+    JobLog(place(tmp_path), "20261120-130000-nightly").add("done")
+    assert look(tmp_path, "2026-11-20T12:10") == [("schedule_clock_set_back", None)]
+    for now in ("2026-11-20T12:59", "2026-11-20T13:00", "2026-11-20T13:05"):
+        look(tmp_path, now)
+    (job,) = JobQueue(place(tmp_path)).jobs()
+    assert [record.word for record in job.records] == ["submitted", "done"]
+    assert look(tmp_path, "2026-11-20T14:00") == [("schedule_due", "20261120-140000-nightly")]
+
+
+def test_one_that_was_added_by_a_clock_ahead_does_not_run_for_times_before(tmp_path: Path) -> None:
+    schedule.save(place(tmp_path), made("0 2 * * *", added="2037-01-01"))
+    assert look(tmp_path, "2026-11-21T12:00") == [("schedule_clock_set_back", None)]
+    assert look(tmp_path, "2026-11-22T00:59") == []
+    assert look(tmp_path, "2026-11-22T01:00") == [("schedule_due", "20261122-010000-nightly")]
+
+
 def test_times_before_it_was_added_do_not_count(tmp_path: Path) -> None:
     schedule.save(place(tmp_path), made("0 2 * * *", added="2026-11-21T12:00"))
     assert look(tmp_path, "2026-11-21T13:00") == []

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,9 +14,17 @@ import pytest
 from jobs.engine import local_pool
 from jobs.engine.local_pool import LocalPool, WorkerStartError
 from tests.helpers import is_gone, write_hiding
+from tests.idle_workers import lent, not_lent
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.process
+
+
+@pytest.fixture(autouse=True)
+def own_processes() -> Iterator[None]:
+    """Pools as they are outside of the tests."""
+    with not_lent():
+        yield
 
 
 def blocks(n: int) -> list[pa.Table]:
@@ -130,3 +139,25 @@ def test_packages_of_the_current_folder_are_not_imported(
     monkeypatch.chdir(tmp_path)
     with LocalPool(1) as pool:
         assert numbers(list(pool.map_blocks(blocks(2), [(double, {})]))) == [0, 2]
+
+
+def test_a_process_that_the_tests_hand_on_is_another_where_it_would_be_started_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same one for the next pool; after an end, or with another environment, a new one."""
+
+    def used() -> int:
+        with LocalPool(1, replaces_dead=True) as pool:
+            (result,) = [r for r in pool.map_blocks(blocks(1), [(double, {})]) if r is not None]
+        return int(result["pid"][0].as_py())
+
+    with lent():
+        first = used()
+        assert used() == first
+        with LocalPool(1, replaces_dead=True) as pool:
+            assert numbers(list(pool.map_blocks(blocks(5), [(fussy, {"ends": True})]))) == [0, 1, 3, 4]
+        second = used()
+        assert second != first
+        monkeypatch.setenv("WINNOW_ELSEWHERE", "1")
+        assert used() != second
+    wait_until(lambda: is_gone(second), "idle processes outlived the tests")

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 import schemas
-from jobs.core.errors import JobStateError, UserError
-from jobs.evaluation.promotion import NotPromotedError, evidence_for, promote
+from jobs.core.errors import JobStateError, NotPromotedError, UserError
+from jobs.evaluation.promotion import evidence_for, promote
 from jobs.models import registry
 from jobs.storage import paths
 from jobs.storage.store import Store

@@ -1,8 +1,10 @@
 """The registry: versions, aliases whose every change stays, and two who change one at once."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -100,3 +102,22 @@ def test_an_alias_is_a_word(store: Store) -> None:
     """A number would be taken for a version."""
     with pytest.raises(UserError, match="expected a word"):
         registry.set_alias(store, "yard", 1, "7", by="ann")
+
+
+def test_a_clock_that_is_set_back_changes_no_order_of_an_alias(store: Store) -> None:
+    """The number of a change says which was the last, so that it can be taken back."""
+    now = time.time_ns()
+    for version, hours in ((1, 0), (2, 1), (3, -1)):
+        with mock.patch("time.time_ns", return_value=now + hours * 3600 * 10**9):
+            registry.set_alias(store, "yard", version, "champion", by="ada")
+            registry.set_alias(store, "yard", version, "other", by="ada")
+    assert [row["version"] for row in registry.history(store, "yard", "champion")] == [1, 2, 3]
+    both = [(row["version"], row["alias"]) for row in registry.history(store, "yard")]
+    assert [version for version, alias in both if alias == "other"] == [1, 2, 3]
+    assert registry.roll_back(store, "yard", "champion", by="ada")["version"] == 2
+
+
+@pytest.mark.parametrize("which", ["9" * 5000, "\u0663" * 400, "0", "4"])
+def test_a_version_that_is_not_there_is_refused_in_a_line(store: Store, which: str) -> None:
+    with pytest.raises(UserError, match="yard has the versions 1, 2, 3"):
+        registry.find(store, f"models:yard@{which}")

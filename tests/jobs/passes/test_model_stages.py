@@ -15,6 +15,8 @@ from jobs.core.errors import UserError
 from jobs.datasets.frame_sampling import SelectRequest, select
 from jobs.runs.dry_run import forecast
 from jobs.runs.prepare import RunRequest, prepare
+from jobs.storage.data_files import write_part
+from jobs.storage.store import Change, Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import (
@@ -142,3 +144,21 @@ def test_groups_and_choices_by_what_frames_show(workspace: Workspace, tmp_path: 
     assert select(workspace, SelectRequest("far", "diverse", n=2, by="layout"))["by"] == "layout"
     with pytest.raises(ConfigError, match="expected all, found 'kept'"):
         go(workspace, cam, settings=[*by_vector, "embed.frames=kept"])
+
+
+@pytest.mark.process
+def test_a_frame_that_the_rule_no_longer_chooses_leaves_the_quarantine(workspace: Workspace, tmp_path: Path) -> None:
+    cam = write_noise_stream(tmp_path / "cam", range(6))
+    settings = ["stages=[frames, annotate]", "annotate.detector=motion", "when.annotate=frame_idx % 2 = 0"]
+    go(workspace, cam, settings=settings)
+    # As a run leaves it that found a frame replaced while it was kept, and another frame still wanted.
+    store = Store(workspace.root)
+    about = {"stream_id": "cam", "stage": "annotate", "uri": "x", "error_type": "ContentChangedError", "error": "x"}
+    held = [{**about, "frame_idx": at, "attempts": 1, "job_id": "a", "failed_ns": 1} for at in (1, 2)]
+    table = pa.Table.from_pylist(held, schemas.QUARANTINE.arrow_schema)
+    store.transact(schemas.QUARANTINE, lambda _: Change([write_part(store.root, schemas.QUARANTINE, table)]), "a")
+    assert rows(workspace, schemas.QUARANTINE)["frame_idx"].to_list() == [1, 2]
+    record = go(workspace, cam, settings=settings)
+    # One was never wanted, the other is done.
+    assert rows(workspace, schemas.QUARANTINE).is_empty()
+    assert record.outcomes["annotate"].quarantined == 0

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 
 import schemas
-from jobs.dispatch import tasks
-from jobs.evaluation.promotion import NotPromotedError
+from jobs.core.errors import JobStateError, NotPromotedError
+from jobs.dispatch import job_control, tasks
+from jobs.dispatch.task_options import ReleaseOptions
 from jobs.models import registry
 from jobs.records.run_events import SilentListener
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.training.options import TrainOptions
 from tests.helpers import go, problems, rows, said, winnow
-from tests.training_material import epochs_of, labelled_workspace, picture
+from tests.training_material import SPLIT, epochs_of, labelled_workspace, picture
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
-SPLIT = {"train": 0.64, "val": 0.2, "test": 0.16}
 SMALL: dict[str, Any] = {
     "release": "v1",
     "model": "torchvision:fasterrcnn-tiny",
@@ -34,6 +34,7 @@ SMALL: dict[str, Any] = {
     "epochs": 3,
     "threads": 1,
     "augment": "standard",
+    "onnx": False,
     "split": SPLIT,
     "split_by": "group",
 }
@@ -58,7 +59,7 @@ def _train(workspace: Workspace, **more: Any) -> dict[str, Any]:
 
 def test_a_small_detector_learns_two_classes(workspace: Workspace) -> None:
     """From nothing, on some 48 images: AP50 of 0.9 or better on images that it has not seen."""
-    found = _train(workspace, name="shapes", epochs=16, size=160, augment="minimal")
+    found = _train(workspace, name="shapes", epochs=16, size=160, augment="minimal", onnx=True)
     assert found["AP50"] >= 0.9, epochs_of(workspace, found["job_id"])
     refused = winnow("models", "promote", "shapes@1", "-w", workspace.root)
     assert isinstance(refused.exception, NotPromotedError)
@@ -190,6 +191,21 @@ def test_what_cannot_be_trained_is_refused_before_any_work(
 
 def _text(value: Any) -> str:
     return ",".join(f"{key}={share}" for key, share in value.items()) if isinstance(value, dict) else str(value)
+
+
+def test_a_training_that_is_stopped_keeps_its_best_epoch(workspace: Workspace) -> None:
+    """It is done, with a version, long before its last epoch; another job cannot be stopped."""
+    job_id = tasks.submit(workspace, TrainOptions(**SMALL | {"name": "stopped", "epochs": 500}))
+    with _process(workspace, job_id) as running:
+        _wait_for(workspace.folder / "jobs" / job_id, "train_epoch", running)
+        job_control.stop(workspace, job_id)
+        output, _ = running.communicate()
+        assert running.returncode == 0, output
+    result = json.loads(output.splitlines()[-1])
+    assert 1 <= result["best_epoch"] <= result["epochs"] < 500
+    assert [row["job_id"] for row in registry.versions(Store(workspace.root), "stopped")] == [job_id]
+    with pytest.raises(JobStateError, match="expected a training"):
+        job_control.stop(workspace, tasks.submit(workspace, ReleaseOptions(name="later")))
 
 
 def test_time_limits_end_a_training_with_what_it_has(workspace: Workspace) -> None:

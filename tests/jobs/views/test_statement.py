@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from jobs.core.errors import UserError
-from jobs.views.statement import check_condition, checked_table_names
+from jobs.views.statement import check_condition, checked_names
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +48,46 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     ],
 )
 def test_names_are_those_that_the_database_binds(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    found = set(checked_table_names(connection, query) or ())
+    found = set(checked_names(connection, query).tables or ())
     assert found == {name.lower() for name in connection.get_table_names(query)}
 
 
 def test_names_are_found_though_the_tables_are_not_there(connection: duckdb.DuckDBPyConnection) -> None:
     query = 'WITH a AS (FROM "Masks") SELECT * FROM a JOIN tracks_all USING (annotation_id)'
-    assert checked_table_names(connection, query) == frozenset({"masks", "tracks_all"})
-    assert checked_table_names(connection, "SHOW idle") == frozenset({"idle"})
+    assert checked_names(connection, query).tables == frozenset({"masks", "tracks_all"})
+    assert checked_names(connection, "SHOW idle").tables == frozenset({"idle"})
+
+
+@pytest.mark.parametrize(
+    ("query", "columns"),
+    [
+        ("SELECT count(*) FROM curated", set()),
+        ("SELECT Status, count(*) FROM curated WHERE keep GROUP BY 1 ORDER BY 2", {"status", "keep"}),
+        ("SELECT c.uri, gaps.start FROM curated c JOIN a USING (b)", {"uri", "gaps", "start", "b"}),
+        ("SELECT list_transform(reasons, x -> x || status) FROM curated", {"reasons", "x", "status"}),
+        ("SELECT count(*) FROM (SELECT keep FROM curated) q", {"keep"}),
+        ("SELECT frame_idx FROM a SEMI JOIN curated ON a.i = curated.frame_idx", {"frame_idx", "i"}),
+        # What follows reads columns that it does not name.
+        ("FROM curated", None),
+        ("SELECT * EXCLUDE uri FROM curated", None),
+        ("SELECT COLUMNS('luma.*') FROM curated", None),
+        ("SELECT count(c.*) FROM curated c", None),
+        ("SELECT c FROM curated c", None),
+        ("SELECT curated FROM curated", None),
+        ("SELECT to_json(q) FROM (SELECT keep FROM curated) q", None),
+        ("SELECT #2 FROM curated", None),
+        ("SELECT a FROM curated AS c(a, b)", None),
+        ("SELECT a FROM b NATURAL JOIN curated", None),
+        ("PIVOT curated ON status IN ('ok') USING count(*)", None),
+        ("DESCRIBE curated", None),
+        ("SUMMARIZE curated", None),
+        ("SELECT status FROM curated ORDER BY ALL", None),
+    ],
+)
+def test_columns_are_those_that_are_named_unless_others_are_read(
+    connection: duckdb.DuckDBPyConnection, query: str, columns: set[str] | None
+) -> None:
+    assert checked_names(connection, query).columns == columns
 
 
 @pytest.mark.parametrize("query", ["SELECT 1; SELECT 2", "DROP TABLE frames", "FROM query_table('frames')"])
@@ -63,7 +95,7 @@ def test_tables_of_statements_that_do_more_than_read_are_refused(
     connection: duckdb.DuckDBPyConnection, query: str
 ) -> None:
     with pytest.raises(UserError, match="SQL: "):
-        checked_table_names(connection, query)
+        checked_names(connection, query)
 
 
 @pytest.mark.parametrize(
@@ -93,4 +125,4 @@ def test_conditions_may_use_what_is_stable() -> None:
 def test_statements_that_are_too_deep_or_too_long_are_refused(connection: duckdb.DuckDBPyConnection) -> None:
     for query in ("SELECT * FROM (" * 400 + "SELECT 1" + ")" * 400, f"SELECT '{'x' * 100_000}'"):
         with pytest.raises(UserError, match=r"nested too deeply|at most 100,000"):
-            checked_table_names(connection, query)
+            checked_names(connection, query)

@@ -17,6 +17,7 @@ from tests.waiting import PATIENCE_S
 
 
 @pytest.mark.process
+@pytest.mark.slow(80)
 def test_no_request_makes_the_server_fail(tmp_path: Path, web_workspace: Workspace) -> None:
     """Every route of the document, also those that are added: those of a project are asked of one that has a run."""
     shutil.copytree(str(web_workspace.root), tmp_path / "root" / PROJECT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 N = 6
 # As many words as open-clip's own tokenizer knows.
-_READS = {**TINY_CLIP, "text_cfg": {**TINY_CLIP["text_cfg"], "vocab_size": 49408}}
+_READS: dict[str, Any] = TINY_CLIP | {
+    "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 24, "heads": 2, "layers": 1}
+}
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from tests.peers import peer
+from transforms.models import remote
 from transforms.models.remote import SENT, InferenceServerError, RemoteModel, Server, read_rows
 
 
@@ -128,3 +132,48 @@ def test_a_server_that_sends_the_client_elsewhere_is_not_followed(url: str) -> N
     with pytest.raises(InferenceServerError, match="says 307"):
         Server(url, "secret", tries=2).ask("/", b"frames")
     assert len(Moody.received) == 1
+
+
+def trickle(head: bytes, piece: bytes) -> Callable[[socket.socket], None]:
+    def answer(made: socket.socket) -> None:
+        made.sendall(head)
+        while True:
+            made.sendall(piece)
+            time.sleep(0.02)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"", b"H"),
+        (b"HTTP/1.1 200 OK\r\n", b"X-More: x\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    ],
+    ids=["status line", "header", "body of a length", "body without a length", "chunks"],
+)
+def test_an_answer_that_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch, head: bytes, piece: bytes) -> None:
+    monkeypatch.setattr(remote, "_ANSWER_S", 0.5)
+    with (
+        peer(trickle(head, piece)) as (url, asked),
+        pytest.raises(InferenceServerError, match="was cut off"),
+    ):
+        Server(url, "secret", tries=1).ask("/", b"frames")
+    assert len(asked) == 1
+    assert b"Bearer secret" in asked[0]
+
+
+def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_MOST_ANSWER_BYTES", 1 << 20)
+    body = b"HTTP/1.1 200 OK\r\n\r\n"
+
+    def answer(made: socket.socket) -> None:
+        made.sendall(body)
+        while True:
+            made.sendall(b"x" * (1 << 16))
+
+    with peer(answer) as (url, _), pytest.raises(InferenceServerError, match="larger than 1 MiB"):
+        Server(url, tries=1).ask("/", b"frames")

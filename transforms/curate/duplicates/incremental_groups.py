@@ -11,17 +11,25 @@ import pyarrow.compute as pc
 import schemas
 from transforms.core.table_stage import WORKSPACE, TableInput, TableOutput
 from transforms.curate.duplicates.grouping import INPUT, DuplicateParams, group_frames
+from transforms.curate.duplicates.standing_groups import concerned
 
 
 def compute_duplicates(given: TableInput) -> TableOutput:
     """Return the rows of `duplicates` that are new, and the keys of those that go."""
     params: DuplicateParams = given.params["duplicates"]
     workspace = WORKSPACE in given.scopes
-    hashed = _hashed(given, params, given.streams)
-    old = given.before.read(None, None if workspace else given.streams)
-    grouping = group_frames(hashed, old.slice(0, 0) if given.recompute else old, params, given.near_pairs)
-    own = pc.is_in(grouping.added["stream_id"], pa.array(sorted(given.own)))
-    n_rows = {WORKSPACE: hashed.num_rows} if workspace else _per_stream(hashed)
+    if given.recompute or params.uses == "vector":
+        hashed = _hashed(given, params, given.streams)
+        old = given.before.read(None, None if workspace else given.streams)
+        old = old.slice(0, 0) if given.recompute else old
+        sizes = _per_stream(hashed)
+    else:
+        also = ("layout",) if params.uses == "layout" else ()
+        within = None if workspace else given.streams
+        hashed, old, sizes = concerned(given.above["fingerprints"], given.before, given.streams, within, also)
+    grouping = group_frames(hashed, old, params, given.near_pairs)
+    own = pc.is_in(grouping.added["stream_id"], pa.array(sorted(given.own), pa.string()))
+    n_rows = {WORKSPACE: sum(sizes.values())} if workspace else sizes
     removed = None if given.recompute else grouping.removed
     return TableOutput(grouping.added, pc.sum(own).as_py() or 0, removed, n_rows)
 

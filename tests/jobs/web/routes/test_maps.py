@@ -242,7 +242,7 @@ def test_a_stored_map_is_shown_and_an_area_of_it_chooses_its_frames(
     refused = with_vectors.get("map", viewer, by="umap-embedding")
     assert refused.status_code == 400
     assert "winnow map --by embedding" in refused.json()["lines"][0]
-    row = {"projection": "umap-embedding", "stream_id": "cam", "method": "umap", "model": "tiny"}
+    row: dict[str, Any] = {"projection": "umap-embedding", "stream_id": "cam", "method": "umap", "model": "tiny"}
     row |= {"neighbours": 15, "min_distance": 0.1, "seed": 0, "created_ns": 1}
     places = [row | {"frame_idx": n, "x": float(n % 2), "y": float(n)} for n in range(30)]
     store = Store(embedded[0].root)

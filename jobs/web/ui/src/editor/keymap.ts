@@ -29,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   command('Objects', 'copy', 'Copy objects', 'Ctrl+c'),
   command('Objects', 'paste', 'Paste objects onto this frame', 'Ctrl+v'),
   command('Objects', 'propagate', 'Copy objects to the next frames', 'f'),
+  command('Objects', 'follow', 'Follow objects over the next frames by a model', 'F'),
   command('Objects', 'undo', 'Undo, on any frame', 'Ctrl+z'),
   command('Objects', 'redo', 'Redo', 'Ctrl+y', 'Ctrl+Z'),
   command('Tools', 'select', 'Select', 'v'),

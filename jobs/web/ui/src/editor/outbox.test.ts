@@ -261,3 +261,25 @@ test('ids sort by when they were made', () => {
   expect([...ids].sort()).toEqual(ids);
   expect(ids[0]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
 });
+
+test('frames do not wait for one another, and events of one frame do', async () => {
+  const box = new Outbox('jane', new Disk(), (entry) => {
+    begun.push(`${entry.frame.frame_idx} ${entry.ops.map((op) => ('category' in op ? op.category : '')).join()}`);
+    return new Promise((resolve) => finish.set(entry.frame.frame_idx as number, () => resolve({ revision: 1, state: 'open', changed: [], gone: [] })));
+  });
+  const begun: string[] = [];
+  const finish = new Map<number, () => void>();
+  const until = async (n: number): Promise<void> => {
+    while (begun.length < n) await new Promise((resolve) => setTimeout(resolve, 1));
+  };
+  const on = (frame_idx: number, category: string): Promise<Entry> => box.add({ ...edit('o', category), frame: { ...FRAME, frame_idx } });
+  await Promise.all([on(1, 'a'), on(1, 'b'), on(2, 'c'), on(3, 'd')]);
+  await until(3);
+  expect([...begun].sort()).toEqual(['1 a', '2 c', '3 d']);
+  finish.get(1)?.();
+  await until(4);
+  expect(begun[3]).toBe('1 b');
+  for (const n of [1, 2, 3]) finish.get(n)?.();
+  await box.settled();
+  expect(box.waiting()).toEqual([]);
+});

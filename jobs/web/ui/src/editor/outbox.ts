@@ -70,6 +70,8 @@ export interface Listener {
 
 export type Reach = 'reached' | 'unreached' | 'signed-out';
 
+/** How many frames are sent at a time. */
+const LANES = 4;
 const PAUSES_MS = [1000, 2000, 5000, 10000, 30000];
 
 export const frameKey = (project: string, frame: FrameName): string =>
@@ -163,6 +165,7 @@ export class Outbox {
   /** Try to send now: the network is there again, or somebody signed in. */
   wake(): void {
     clearTimeout(this.timer);
+    this.timer = undefined;
     if (this.sending) {
       this.again = true;
       return;
@@ -265,12 +268,31 @@ export class Outbox {
   private async sendAll(): Promise<void> {
     await this.storing;
     await this.reload();
-    for (;;) {
-      const held = new Set(this.stopped().filter((each) => each.stopped?.why === 'conflict').map(keyOf));
-      const entry = this.entries.find((each) => !each.stopped && !this.unstored.has(each.event_id) && !held.has(keyOf(each)));
-      if (!entry) break;
-      if (!(await this.sendOne(entry))) return;
-    }
+    // Of one frame, one after the other; frames do not wait for one another.
+    const busy = new Set<string>();
+    let mayGoOn = true;
+    const lane = async (): Promise<void> => {
+      while (mayGoOn) {
+        const held = new Set(this.stopped().filter((each) => each.stopped?.why === 'conflict').map(keyOf));
+        const entry = this.entries.find(
+          (each) => !each.stopped && !this.unstored.has(each.event_id) && !held.has(keyOf(each)) && !busy.has(keyOf(each)),
+        );
+        if (!entry) return;
+        busy.add(keyOf(entry));
+        try {
+          if (!(await this.sendOne(entry))) mayGoOn = false;
+        } catch (error) {
+          mayGoOn = false;
+          throw error;
+        } finally {
+          busy.delete(keyOf(entry));
+        }
+      }
+    };
+    const lanes = await Promise.allSettled(Array.from({ length: LANES }, lane));
+    const failed = lanes.find((each) => each.status === 'rejected');
+    if (failed) throw failed.reason;
+    if (!mayGoOn) return;
     this.failed = 0;
     this.become('reached');
   }
@@ -315,9 +337,10 @@ export class Outbox {
   }
 
   private later(afterS: number | null = null): void {
+    // Several frames that could not be sent at one time are one failure.
+    if (this.timer !== undefined) return;
     const pause = afterS === null ? (this.pauses[Math.min(this.failed, this.pauses.length - 1)] ?? 30000) : afterS * 1000;
     this.failed += 1;
-    clearTimeout(this.timer);
     this.timer = setTimeout(() => this.wake(), pause);
   }
 

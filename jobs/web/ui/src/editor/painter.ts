@@ -28,8 +28,19 @@ export interface Layers {
 const REST_MS = 60;
 /** So long still shapes are drawn in one frame of the screen; the rest is drawn in the next ones. */
 const SLICE_MS = 10;
+/** A frame that was just opened has nothing to be moved yet: its shapes come before all else. */
+const FIRST_SLICE_MS = 50;
 const [MOST_LABELS, MOST_HALOS] = [60, 400];
 const MARGIN = 4;
+
+const MOST_WIDTHS = 5000;
+
+/** Where a label is, in CSS pixels of the canvas. */
+interface Place {
+  left: number;
+  right: number;
+  top: number;
+}
 
 type Context = CanvasRenderingContext2D;
 
@@ -94,7 +105,7 @@ export class Painter {
   opened(): void {
     clearTimeout(this.timer);
     this.drawn = null;
-    this.drawStill();
+    this.drawStill(false, FIRST_SLICE_MS);
     this.dirty.image = this.dirty.active = true;
     this.ask();
   }
@@ -175,7 +186,7 @@ export class Painter {
   }
 
   /** Draw the still shapes in the present view, a slice in each frame of the screen, and show them when all are drawn. */
-  private drawStill(atOnce = false): void {
+  private drawStill(atOnce = false, slice = SLICE_MS): void {
     this.job += 1;
     const mine = this.job;
     const { view, edits, canvas } = this.editor;
@@ -186,7 +197,7 @@ export class Painter {
     const step = (): void => {
       if (mine !== this.job) return;
       this.inCss(context);
-      const until = performance.now() + SLICE_MS;
+      const until = performance.now() + slice;
       for (; at < objects.length; at += 1) {
         if (!atOnce && at % 16 === 15 && performance.now() > until) {
           requestAnimationFrame(step);
@@ -251,7 +262,8 @@ export class Painter {
     // Dashes of what nobody has checked take longer to draw than all else: where there are many, they are left out.
     const isDashed = among <= MOST_HALOS && !object.checkedBy && object.origin !== 'person';
     if (isDashed) context.setLineDash([7, 2]);
-    this.outline(context, object.shape, 'faint');
+    // Where there are many, so are their areas, which would hide the image and take most of the time.
+    this.outline(context, object.shape, among <= MOST_HALOS || object.shape.kind === 'mask' ? 'faint' : 'none');
     if (isDashed) context.setLineDash([]);
   }
 
@@ -404,25 +416,42 @@ export class Painter {
     const { edits, active } = this.editor;
     if (!edits) return;
     const part = seen(view, canvas);
-    const some = this.drawn === view ? this.stillVisible : [];
-    const labelled = some.length > 0 && some.length <= MOST_LABELS ? some : [...selected, ...(hovered ? [hovered] : [])];
-    for (const each of labelled) {
+    const first = [...(hovered ? [hovered] : []), ...selected];
+    // What is being moved is drawn with each step of the pointer: its own label is enough.
+    const some = this.drawn === view && !active && this.stillVisible.length <= MOST_LABELS ? this.stillVisible : [];
+    const places: Place[] = [];
+    for (const each of [...first, ...some.filter((other) => !first.includes(other))]) {
       const now = each.id === active?.id ? active : (edits.scene.get(each.id) ?? null);
       if (!now) continue;
       const { left, top, right, bottom } = bounds(now.shape);
       if (right < part.left || left > part.right || bottom < part.top || top > part.bottom) continue;
-      this.label(context, now, this.look.labelOf(now));
+      this.label(context, now, this.look.labelOf(now), places);
     }
   }
 
-  private label(context: Context, object: SceneObject, text: string): void {
+  private readonly widths = new Map<string, number>();
+
+  private widthOf(context: Context, text: string): number {
+    let width = this.widths.get(text);
+    if (width === undefined) {
+      if (this.widths.size > MOST_WIDTHS) this.widths.clear();
+      width = context.measureText(text).width + 6;
+      this.widths.set(text, width);
+    }
+    return width;
+  }
+
+  /** Draw a label, unless it would hide one of those before it; these are in `places`, to which it is added. */
+  private label(context: Context, object: SceneObject, text: string, places: Place[] = []): void {
     const { view } = this.editor;
     const { left, top } = bounds(object.shape);
     const [x, y] = toScreen(view, [left, top]);
     context.font = `600 11px ${this.look.font}`;
     context.textBaseline = 'top';
-    const width = context.measureText(text).width + 6;
+    const width = this.widthOf(context, text);
     const high = y >= 16 ? y - 16 : y + 1;
+    if (places.some((each) => x < each.right && x + width > each.left && Math.abs(high - each.top) < 15)) return;
+    places.push({ left: x, right: x + width, top: high });
     const colour = this.look.colourOf(object.category);
     context.fillStyle = colour;
     context.fillRect(x - 1, high, width, 15);

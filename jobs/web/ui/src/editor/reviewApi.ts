@@ -151,6 +151,9 @@ export class ReviewApi {
   startMasks = (): Promise<MaskAbout> => post(`${this.root}masks/start`);
   mask = (frame: FrameName & { h: string }, given: { points: unknown; box: unknown }): Promise<MaskAbout & { rle?: string | null; score?: number | null; seconds: number }> =>
     post(`${this.root}masks`, { stream: frame.stream_id, idx: frame.frame_idx, h: frame.h, ...given });
+  /** Have objects followed over the next frames by a model, as a job. */
+  follow = (frame: FrameName & { h: string }, objects: readonly string[], frames: number): Promise<{ job_id: string }> =>
+    post(`${this.root}follow`, { stream: frame.stream_id, idx: frame.frame_idx, h: frame.h, objects, frames });
   image = (frame: FrameName & { h: string }, w: 320 | 640 | 1280 | 'full'): string => imageOf(this.project, frame, w);
 }
 

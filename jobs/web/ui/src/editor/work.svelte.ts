@@ -333,6 +333,21 @@ export class Work {
     this.listener.onNotice(`copied to ${done} ${done === 1 ? 'frame' : 'frames'}`);
   }
 
+  /** Have a model follow the selection over the next frames: what it finds there is suggested. */
+  async follow(frames: number): Promise<void> {
+    const { current: frame, editor } = this;
+    const ids = editor?.selection ?? [];
+    if (!frame || ids.length === 0) return this.listener.onNotice('select the objects to follow');
+    try {
+      // What was just drawn has to be there first.
+      await this.outbox.settled();
+      const { job_id } = await this.api.follow(frame, ids, frames);
+      this.listener.onNotice(`job ${job_id} follows ${ids.length} ${ids.length === 1 ? 'object' : 'objects'}; what it finds is suggested`);
+    } catch (error) {
+      this.listener.onProblem(error);
+    }
+  }
+
   // --- tracks
 
   /** Make the selection a keyframe of the open track; with two of them, the frames in between are interpolated. */

@@ -1,0 +1,104 @@
+"""Declarations of the stages that find brands: those that measure frames, and those that follow from them."""
+
+from __future__ import annotations
+
+import schemas
+from conf.stage_spec import ModelWork, Params, Read, StageSpec, TableWork
+from transforms.brands import crop_models, crops, exposure, match, match_words, playing_field, regions, text_lines, vote
+from transforms.frames import clip, clip_frame, image
+
+_IMAGE_KEY = Params("image")
+_SEES = (image.decode_color, clip_frame.ClipFrame.color)
+_DECODES = (
+    *(image.read_header, image.decode_checked, image.shrink),
+    *(clip_frame.ClipFrame.digest, clip_frame.ClipFrame.gray, *clip.DAMAGE_RULES),
+)
+
+MEASURED = (
+    StageSpec(
+        "field",
+        "pixels",
+        schemas.FIELDS,
+        code=(*_SEES, playing_field.find_field),
+        params=(_IMAGE_KEY, Params("field")),
+        optional=True,
+        measure=playing_field.FieldMeasure,
+    ),
+    StageSpec(
+        "edges",
+        "pixels",
+        schemas.EDGES,
+        code=(*_DECODES, text_lines.find_lines, crops.line_rows),
+        params=(_IMAGE_KEY, Params("edges")),
+        optional=True,
+        measure=crops.EdgeMeasure,
+    ),
+)
+
+FOLLOWED = (
+    StageSpec(
+        "regions",
+        "table",
+        schemas.REGIONS,
+        code=(regions.compute_regions,),
+        params=(Params("regions"),),
+        reads=(Read("edges"), Read("field"), Read("frames"), Read("scenes")),
+        optional=True,
+        work=TableWork(regions.compute_regions),
+    ),
+    StageSpec(
+        "rectify",
+        "model",
+        schemas.RECTIFIED,
+        code=(*_SEES, crop_models.Rectifier),
+        params=(Params("rectify"),),
+        more_tables=(schemas.CROPS,),
+        reads=(Read("regions"),),
+        optional=True,
+        model=ModelWork("none", "rectify", crop_models.make_rectifier, shown="crops"),
+    ),
+    StageSpec(
+        "read",
+        "model",
+        schemas.READ,
+        code=(*_SEES, crop_models.CropReader),
+        params=(Params("rectify"), Params("read")),
+        more_tables=(schemas.READINGS,),
+        reads=(Read("regions"),),
+        after=("rectify",),
+        optional=True,
+        packages=crop_models.PACKAGES,
+        extra="ocr",
+        model=ModelWork("rapidocr", "read", crop_models.make_crop_reader, shown="crops", like="rectify"),
+    ),
+    StageSpec(
+        "match",
+        "table",
+        schemas.MENTIONS,
+        code=(match_words.mentions_of, match.compute_mentions),
+        params=(Params("match"),),
+        reads=(Read("read"),),
+        optional=True,
+        work=TableWork(match.compute_mentions, lists=(schemas.BRANDS,)),
+    ),
+    StageSpec(
+        "vote",
+        "table",
+        schemas.APPEARANCES,
+        code=(vote.appearances, vote.frame_seconds),
+        params=(Params("vote"),),
+        reads=(Read("match"), Read("regions"), Read("frames")),
+        optional=True,
+        work=TableWork(vote.compute_appearances),
+    ),
+    StageSpec(
+        "exposure",
+        "table",
+        schemas.EXPOSURE,
+        code=(exposure.exposures,),
+        params=(Params("exposure"),),
+        reads=(Read("vote"),),
+        optional=True,
+        work=TableWork(exposure.compute_exposure),
+    ),
+)

@@ -1,0 +1,103 @@
+"""From a clip and a list of brands to exposure, by the stages of the profile `brands`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import schemas
+from jobs.ingest.brand_dictionary import import_dictionary
+from jobs.storage.store import Store
+from jobs.storage.workspace import Workspace
+from jobs.views.view import View
+from tests.helpers import computed, go, problems, rows, winnow, write_clip
+from transforms.brands.exposure import ExposureParams, exposures
+
+SHOWN = range(5, 20)
+STAGES = "stages=[frames, quality, fingerprints, scenes, regions, rectify, read, match, vote, exposure]"
+
+
+def frame(number: int) -> npt.NDArray[np.uint8]:
+    """Return a frame: a board from frame 5 to 19, which moves a little, and another word throughout."""
+    image = np.full((360, 640), 90, np.uint8)
+    if number in SHOWN:
+        left = 120 + 4 * number
+        cv2.rectangle(image, (left, 130), (left + 240, 180), 35, -1)
+        cv2.putText(image, "NORDVIG", (left + 40, 168), cv2.FONT_HERSHEY_DUPLEX, 1.1, 250, 2, cv2.LINE_AA)
+    cv2.putText(image, "NORDVIK", (420, 60), cv2.FONT_HERSHEY_DUPLEX, 1.1, 250, 2, cv2.LINE_AA)
+    return image
+
+
+@pytest.fixture
+def dictionary(workspace: Workspace, tmp_path: Path) -> Path:
+    file = tmp_path / "brands.yaml"
+    file.write_text("brands: [Nordvig, Ferrano]")
+    workspace.create()
+    import_dictionary(Store(workspace.root), file)
+    return file
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_seconds_of_a_board(workspace: Workspace, dictionary: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rapidocr", reason="the extra `ocr` is not installed")
+    clip = write_clip(tmp_path / "match.mp4", [frame(at) for at in range(25)], [200 * at for at in range(25)])
+    first = go(workspace, clip, settings=[STAGES])
+    assert computed(first)["edges"] == 25
+    found = rows(workspace, schemas.EXPOSURE).to_dicts()
+    assert [(row["brand"], row["visible_s"], row["hits"]) for row in found] == [
+        ("Nordvig", pytest.approx(3.0, abs=0.2), 1)
+    ]
+    regions = rows(workspace, schemas.REGIONS)
+    assert regions["placement"].unique().to_list() != []
+    # Few of the regions are read, and all others take their readings.
+    assert regions["is_read"].sum() * 4 <= regions["read_as"].is_not_null().sum()
+    crops = rows(workspace, schemas.CROPS)
+    crop = cv2.imdecode(np.frombuffer(crops["image"][0], np.uint8), cv2.IMREAD_COLOR)
+    assert crop is not None
+    assert crop.shape[0] == 48
+    _recount(workspace, found)
+    _report(workspace, tmp_path, found)
+    # Nothing is left to do, and another dictionary has readings compared once more without a frame decoded.
+    assert computed(go(workspace, clip, settings=[STAGES])) == {}
+    dictionary.write_text("brands: [Nordvik]")
+    import_dictionary(Store(workspace.root), dictionary)
+    again = go(workspace, clip, settings=[STAGES])
+    assert set(computed(again)) <= {"match", "vote", "exposure"}
+    assert again.counts["frames_decoded"] == 0
+    assert rows(workspace, schemas.EXPOSURE)["brand"].to_list() == ["Nordvik"]
+    assert rows(workspace, schemas.EXPOSURE)["visible_s"].to_list() == pytest.approx([5.0], abs=0.2)
+
+
+def _report(workspace: Workspace, folder: Path, found: list[dict[str, Any]]) -> None:
+    """Assert that the report has the figures of the tables, in each of its forms, and an image as evidence."""
+    for name in ("brands.html", "brands.csv", "brands.json"):
+        assert winnow("brands", "report", "--out", folder / name, "--workspace", workspace.root).exception is None
+    figures = json.loads((folder / "brands.json").read_text())
+    assert [row["visible_s"] for row in figures["exposure"]] == [row["visible_s"] for row in found]
+    assert sum(map(sum, figures["heat"][0]["cells"])) == pytest.approx(1)
+    lines = list(csv.DictReader((folder / "brands.csv").open()))
+    assert [float(line["visible_s"]) for line in lines] == [row["visible_s"] for row in found]
+    page = (folder / "brands.html").read_text()
+    assert page.count('src="data:image/jpeg;base64,') == len(figures["appearances"])
+    assert "http" not in page
+    assert "found 'x.pdf'" in problems(winnow("brands", "report", "--out", "x.pdf"))[0]
+
+
+def _recount(workspace: Workspace, found: list[dict[str, Any]]) -> None:
+    """Assert that exposure follows from appearances, by the statement of the docs and by the function."""
+    text = Path("docs/brands.md").read_text("utf-8")
+    statement = next(part.split("```")[0] for part in text.split("```sql\n")[1:] if part.startswith("WITH"))
+    counted = View.of(workspace).sql(statement).to_pylist()
+    assert [(row["brand"], row["visible_s"]) for row in counted] == [
+        (row["brand"], pytest.approx(row["visible_s"])) for row in found
+    ]
+    again = exposures(rows(workspace, schemas.APPEARANCES).to_dicts(), ExposureParams())
+    assert [row["visible_s"] for row in again] == [row["visible_s"] for row in found]

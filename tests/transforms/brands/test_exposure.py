@@ -1,0 +1,151 @@
+"""Appearances and exposure with known answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from transforms.brands.exposure import ExposureParams, exposures, union
+from transforms.brands.regions import Looks, RegionParams, choose_read, follow_lines, unit_sketches
+from transforms.brands.vote import VoteParams, appearances, frame_seconds
+
+
+def appearance(brand: str, start: float, end: float, **more: Any) -> dict[str, Any]:
+    """Return a row of `appearances`."""
+    row = {"brand": brand, "start_s": start, "end_s": end, "state": "resolved", "confidence": 0.9, "centre": 0.0}
+    return {**row, "mean_share": 0.01, "max_share": 0.02, "height_px": 30.0, **more}
+
+
+def test_seconds_are_counted_as_defined() -> None:
+    rows = [
+        appearance("A", 0, 4, mean_share=0.02),
+        appearance("A", 2, 6),
+        appearance("A", 6.5, 7),
+        appearance("A", 20, 20.3),
+        appearance("B", 5, 9),
+        appearance("B", 30, 31, state="unresolved"),
+    ]
+    a, b = exposures(rows, ExposureParams())
+    assert (a["visible_s"], a["gross_s"], a["hits"]) == pytest.approx((6.8, 8.8, 1))
+    # Of A, 0 to 5 and 20 to 20.3 are without B.
+    assert a["solus_s"] == pytest.approx(5.3)
+    assert (b["visible_s"], b["high_s"]) == pytest.approx((4, 5))
+    assert b["solus_s"] == pytest.approx(4 - 1 - 0.5)
+    assert a["share_of_voice"] == pytest.approx(6.8 / 10.8)
+    assert a["mean_share"] == pytest.approx((4 * 0.02 + 4.8 * 0.01) / 8.8)
+    assert a["weighted_s"] == pytest.approx(a["gross_s"])
+
+
+def test_weights_change_weighted_seconds_alone() -> None:
+    rows = [appearance("A", 0, 10, centre=0.5)]
+    plain, weighted = (exposures(rows, params)[0] for params in (ExposureParams(), ExposureParams(weight_centre=3.0)))
+    assert weighted["weighted_s"] == pytest.approx(20)
+    assert {**plain, "weighted_s": 0} == {**weighted, "weighted_s": 0}
+
+
+def test_intervals_closer_than_the_gap_are_one() -> None:
+    assert union([(0, 1), (1.5, 2), (3.5, 4)], 1.0) == [(0, 2), (3.5, 4)]
+
+
+def test_times_of_frames() -> None:
+    frames = pl.DataFrame({"frame_idx": [0, 5, 10, 40], "time_ns": [0, 200_000_000, 400_000_000, 1_600_000_000]})
+    found = frame_seconds(frames.with_columns(t_ns=pl.lit(None, pl.Int64)), 25)
+    assert found[5] == pytest.approx((0.2, 0.4))
+    # Across a gap a frame lasts twice as long as others at most.
+    assert found[10] == pytest.approx((0.4, 0.8))
+    assert found[40] == pytest.approx((1.6, 1.8))
+
+
+def looks(frames: list[int], at: list[tuple[float, float]], kinds: list[int], scene: list[int] | None = None) -> Looks:
+    """Return lines 60 x 20 pixels large at these places, of looks by number."""
+    random = np.random.default_rng(0).integers(0, 256, (10, 576)).astype(np.uint8)
+    quads = np.array([[(x, y), (x + 60, y), (x + 60, y + 20), (x, y + 20)] for x, y in at], np.float32)
+    n = len(frames)
+    one = np.ones(n, np.float32)
+    order = np.unique(frames, return_inverse=True)[1].astype(np.int64)
+    return Looks(
+        np.array(frames),
+        order,
+        np.array(scene or [0] * n),
+        quads,
+        unit_sketches(random[kinds]),
+        np.tile(np.array([[1280.0, 720.0]], np.float32), (n, 1)),
+        one,
+        one * 100,
+        one * 50,
+    )
+
+
+def test_tracks_follow_a_panning_camera_and_end_with_their_scene() -> None:
+    frames = [0, 0, 1, 1, 2, 2, 3]
+    at = [(100.0, 50.0), (300.0, 50.0), (180.0, 50.0), (380.0, 50.0), (260.0, 50.0), (460.0, 50.0), (260.0, 50.0)]
+    found = follow_lines(looks(frames, at, [0, 1, 0, 1, 0, 1, 0], [0, 0, 0, 0, 0, 0, 1]), RegionParams())
+    assert found.tolist() == [0, 1, 0, 1, 0, 1, 2]
+
+
+def test_look_alikes_of_a_track_share_a_reading() -> None:
+    given = looks([0, 1, 2, 3, 4], [(100.0, 50.0)] * 5, [0, 0, 0, 1, 1])
+    given.sharpness[1] = 900
+    chosen = choose_read(given, np.zeros(5, np.int64), RegionParams())
+    assert chosen.tolist() == [1, 1, 1, 3, 3]
+    # What is seen once is not read.
+    assert choose_read(given, np.arange(5), RegionParams()).tolist() == [-1] * 5
+
+
+def regions_of(n: int, track: int = 0) -> pl.DataFrame:
+    """Return rows of `regions` of one thing on frames 0 to n - 1, each with a reading of its own."""
+    names = [f"{track}:{at}" for at in range(n)]
+    corners = {name: [500.0] * n for name in ("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4")}
+    fixed = {"placement": "board", "scene_idx": 0, "track_id": track, "height_px": 30.0, "area_share": 0.01}
+    rows = {"region_id": names, "read_as": names, "frame_idx": range(n), **corners}
+    return pl.DataFrame(rows).with_columns(
+        **{k: pl.lit(v) for k, v in fixed.items()}, sharpness=pl.lit(100.0), width=pl.lit(1280), height=pl.lit(720)
+    )
+
+
+def mentions_for(brands: Sequence[str | None], **more: Any) -> pl.DataFrame:
+    """Return rows of `mentions`, one per frame; None is a reading that names no brand."""
+    rows = [
+        {
+            "region_id": f"0:{at}",
+            "brand": brand,
+            "how": "name" if brand else "none",
+            "state": "resolved" if brand else "none",
+            "score": 0.9,
+            "runner_up": None,
+            "begins": 0.0,
+            "ends": 1.0,
+            "text": brand or "",
+            **more,
+        }
+        for at, brand in enumerate(brands)
+    ]
+    return pl.DataFrame(rows, schema_overrides={"brand": pl.String, "runner_up": pl.String})
+
+
+SECONDS = {n: (n * 0.5, n * 0.5 + 0.5) for n in range(20)}
+
+
+def test_a_board_that_changes_its_brand_has_two_appearances() -> None:
+    found = appearances(regions_of(8), mentions_for(["A"] * 4 + ["B"] * 4), SECONDS, VoteParams())
+    spans = [(row["brand"], row["start_s"], row["end_s"]) for row in found]
+    assert spans == [("A", 0.0, 2.0), ("B", 2.0, 4.0)]
+
+
+def test_readings_that_fail_in_between_are_filled() -> None:
+    found = appearances(regions_of(6), mentions_for(["A", None, None, "A", "A", "A"]), SECONDS, VoteParams())
+    assert [(row["start_s"], row["end_s"], row["n_frames"]) for row in found] == [(0.0, 3.0, 6)]
+    apart = appearances(regions_of(6), mentions_for(["A", None, None, None, "A", "A"]), SECONDS, VoteParams())
+    assert [(row["start_s"], row["end_s"]) for row in apart] == [(0.0, 0.5), (2.0, 3.0)]
+
+
+def test_a_name_that_was_read_clearly_outvotes_the_brand_that_it_is_near_to() -> None:
+    unclear = mentions_for(["A"] * 2, state="unresolved", how="fuzzy", score=0.5)
+    clear = mentions_for([None] * 4, runner_up="A").filter(pl.col("region_id").is_in(["0:2", "0:3"]))
+    assert appearances(regions_of(4), pl.concat([unclear, clear]), SECONDS, VoteParams()) == []
+    alone = appearances(regions_of(4), unclear, SECONDS, VoteParams())
+    assert [row["state"] for row in alone] == ["unresolved"]
