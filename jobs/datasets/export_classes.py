@@ -94,8 +94,8 @@ def _not_listed(without: Mapping[str, int], order: Sequence[str]) -> str:
     more = f" and {len(without) - _SHOWN:,} more" if len(without) > _SHOWN else ""
     return (
         f"--class-file: expected all categories that have objects, found {sum(without.values()):,} objects of "
-        f"{len(without):,} that are not in it: {', '.join(named)}{more}; add them, rename them with --map, or name "
-        "what to export with --classes"
+        f"categories that are not in it: {', '.join(named)}{more}; add them, rename them with --map, or name what to "
+        "export with --classes"
     )
 
 

@@ -56,9 +56,9 @@ def test_categories_that_a_list_lacks_are_one_line() -> None:
         with_classes(objects(), ClassChoice(order=("cats", "tree")))
     (line,) = caught.value.problems
     assert line == (
-        "--class-file: expected all categories that have objects, found 3 objects of 3 that are not in it: 'cat' (1; "
-        "the nearest in it is 'cats'), 'person' (1), 'wild dog' (1); add them, rename them with --map, or name what to "
-        "export with --classes"
+        "--class-file: expected all categories that have objects, found 3 objects of categories that are not in it: "
+        "'cat' (1; the nearest in it is 'cats'), 'person' (1), 'wild dog' (1); add them, rename them with --map, or "
+        "name what to export with --classes"
     )
 
 

@@ -21,7 +21,7 @@ from transforms.formats.reviewing.shapes import (
     explained,
     kept_attributes,
 )
-from transforms.formats.reviewing.values import finite, flag, whole
+from transforms.formats.reviewing.values import finite, flag, one_line_each, whole
 
 _BOX, _POLYGON, _MASK = "bbox", "polygon", "mask"
 _SHAPES = (_BOX, _POLYGON, _MASK)
@@ -89,6 +89,7 @@ def read_datumaro(data: bytes) -> ReviewFile:
         raise ReviewFileError(explained(error)) from error
     labels = [label.name for label in (document.categories.label or _Labels(labels=[])).labels]
     file = ReviewFile(classes=labels)
+    unknown: dict[str, list[str]] = {}
     for item in document.items:
         size = item.image.size if item.image else None
         shapes = []
@@ -96,7 +97,8 @@ def read_datumaro(data: bytes) -> ReviewFile:
             first = parts[0]
             place = f"item {item.id}, annotation {first.id}"
             if first.label_id is None or not 0 <= first.label_id < len(labels):
-                file.problems.append(f"{place}: expected a label_id below {len(labels)}, found {first.label_id}")
+                wrong = f"expected a label_id below {len(labels)}, found {first.label_id}"
+                unknown.setdefault(wrong, []).append(place)
                 continue
             try:
                 shapes.append(_shape(parts, labels[first.label_id], size, f"annotation {first.id}"))
@@ -113,6 +115,7 @@ def read_datumaro(data: bytes) -> ReviewFile:
         other = item.id + PurePosixPath(name).suffix
         frame = Returned(f"item {item.id}", name, tuple(shapes), width_height, tags=tags or None)
         file.frames.append(replace(frame, other_name=None if other == name else other))
+    file.problems += one_line_each(unknown)
     return file
 
 

@@ -12,12 +12,17 @@ import numpy as np
 from transforms.core.plain_yaml import MOST_VALUES, YamlError, read_yaml
 from transforms.formats.outlines import Points, smallest_turned_box
 from transforms.formats.reviewing.shapes import Box, Returned, ReviewedShape, ReviewFile, ReviewFileError, box_around
+from transforms.formats.reviewing.values import one_line_each
 
 _BOX, _SCORED_BOX = 5, 6
 _LEAST_POLYGON = 7
 _CORNERS, _LEAST_CORNERS = 4, 3
 _SQUARE_PX = 1.0
 """How far a corner of a turned box may be from where it belongs, since labels have few digits."""
+
+
+class _UnknownClassError(ValueError):
+    """A line has the number of no class."""
 
 
 def read_names(data: bytes, place: str) -> list[str]:
@@ -48,6 +53,7 @@ def read_yolo(images: Mapping[str, tuple[str, bytes | None]], names: Sequence[st
     with a score at the end or without one.
     """
     file = ReviewFile(classes=list(names))
+    unknown: dict[str, list[str]] = {}
     for name, (place, data) in images.items():
         shapes = []
         for number, line in enumerate((data or b"").decode("utf-8-sig", "replace").splitlines(), 1):
@@ -55,9 +61,12 @@ def read_yolo(images: Mapping[str, tuple[str, bytes | None]], names: Sequence[st
                 continue
             try:
                 shapes.append(_shape(line.split(), names, f"line {number}"))
+            except _UnknownClassError as error:
+                unknown.setdefault(str(error), []).append(f"{place}, line {number}")
             except ValueError as error:
                 file.problems.append(f"{place}, line {number}: {error}")
         file.frames.append(Returned(place, name, tuple(shapes)))
+    file.problems += one_line_each(unknown)
     return file
 
 
@@ -69,7 +78,7 @@ def _shape(words: Sequence[str], names: Sequence[str], place: str) -> ReviewedSh
     if not all(map(math.isfinite, values)) or not values[0].is_integer():
         raise ValueError(f"expected the number of a class, and numbers, found {' '.join(words)[:60]!r}")
     if not 0 <= values[0] < len(names):
-        raise ValueError(f"expected a class from 0 to {len(names) - 1}, found {words[0]}")
+        raise _UnknownClassError(f"expected a class from 0 to {len(names) - 1}, found {words[0]}")
     score = (
         values.pop() if len(values) == _SCORED_BOX or (len(values) > _LEAST_POLYGON and not len(values) % 2) else None
     )

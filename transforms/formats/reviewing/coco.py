@@ -23,6 +23,7 @@ from transforms.formats.reviewing.shapes import (
     explained,
     kept_attributes,
 )
+from transforms.formats.reviewing.values import one_line_each
 
 _SPLIT = "review"
 _MOST_TRACKS = 1 << 63
@@ -107,15 +108,15 @@ def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> ReviewFi
     if len(images) < len(document.images):
         file.problems.append("images: an id occurs twice")
     shapes: dict[int | str, list[ReviewedShape]] = {image: [] for image in images}
+    unknown: dict[str, list[str]] = {}
     for number, each in enumerate(document.annotations, 1):
         place = f"annotation {number}" + ("" if each.id is None else f" (id {each.id})")
         if each.image_id not in images:
             file.problems.append(f"{place}, image_id: expected the id of an image of the file, found {each.image_id!r}")
             continue
         if each.category_id not in names:
-            file.problems.append(
-                f"{place}, category_id: expected that of a category of the file, found {each.category_id}"
-            )
+            wrong = f"expected that of a category of the file, found {each.category_id}"
+            unknown.setdefault(wrong, []).append(f"{place}, category_id")
             continue
         if each.keypoints and any(each.keypoints):
             file.unsupported.append(f"{place}: keypoints")
@@ -125,6 +126,7 @@ def read_review_coco(data: bytes, ids: dict[str, str] | None = None) -> ReviewFi
             file.problems.append(f"{place}: {error}")
         else:
             shapes[each.image_id].append(shape)
+    file.problems += one_line_each(unknown)
     info = document.info or _Info()
     when = file.time_of(info.date_created, "info.date_created")
     file.frames = [

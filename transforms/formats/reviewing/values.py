@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 
 from transforms.formats.coco_rle import shortened
 
@@ -33,6 +34,13 @@ def flag(text: str | None, name: str) -> bool:
     if said is None:
         raise ValueError(f"{name}: expected 0 or 1, found {_shown(text)}")
     return said
+
+
+def one_line_each(problems: Mapping[str, list[str]]) -> Iterator[str]:
+    """Yield a message for each problem, of what was expected and found, with its first place and how many it has."""
+    for problem, places in problems.items():
+        more = f"; so it is at {len(places) - 1:,} more" if len(places) > 1 else ""
+        yield f"{places[0]}: {problem}{more}"
 
 
 def _int(text: str | None) -> int | None:

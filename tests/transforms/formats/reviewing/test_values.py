@@ -173,6 +173,21 @@ def test_values_of_yolo(at: int) -> None:
     check(said(lambda: read_yolo({"a.jpg": ("a.txt", " ".join(words).encode())}, ["car"])), at, "a.txt, line 1")
 
 
+def test_a_class_that_a_file_does_not_have_is_one_line() -> None:
+    several = json.loads(json.dumps(COCO))
+    several["annotations"] = [{**several["annotations"][0], "id": at, "category_id": 7} for at in (4, 5, 6)]
+    assert read_review_coco(json.dumps(several).encode()).problems == [
+        "annotation 1 (id 4), category_id: expected that of a category of the file, found 7; so it is at 2 more"
+    ]
+    assert read_yolo({"a.jpg": ("a.txt", b"7 .5 .5 .2 .2\n7 .4 .4 .2 .2\n0 .5 .5 .2 .2")}, ["car"]).problems == [
+        "a.txt, line 1: expected a class from 0 to 0, found 7; so it is at 1 more"
+    ]
+    items = [with_value(DATUMARO, ("items", 0, "annotations", 0, "label_id"), 3)["items"][0]] * 2  # type: ignore[index]
+    assert read_datumaro(json.dumps({**DATUMARO, "items": items}).encode()).problems == [
+        "item a, annotation 7: expected a label_id below 1, found 3; so it is at 1 more"
+    ]
+
+
 def test_dates_that_cannot_be_read_are_named() -> None:
     file = read_review_coco(json.dumps(with_value(COCO, ("info", "date_created"), "yesterday")).encode())
     assert file.undated.startswith("info.date_created: expected a date as 2026-05-04T10:30:00Z, found 'yesterday'")
