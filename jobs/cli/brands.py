@@ -91,7 +91,7 @@ def report(
     if kind not in {"html", "csv", "json"}:
         raise UserError(f"--out: expected a name that ends in .html, .csv or .json, found {out!r}")
     found = brand_report(View.of(Workspace.at(workspace), run, release))
-    made = {"html": found.as_html, "csv": found.as_csv, "json": lambda: json.dumps(found.as_data())}[kind]()
+    made = json.dumps(found.as_data()) if kind == "json" else found.as_csv() if kind == "csv" else found.as_html()
     place = paths.absolute(out)
     place.write(made.encode())
     console.print(f"report: {place}", soft_wrap=True, markup=False)
