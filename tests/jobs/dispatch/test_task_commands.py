@@ -8,6 +8,7 @@ from typer.main import get_command
 from jobs.cli.program import program
 from jobs.dispatch.task_commands import CLASS_FILE, command_of
 from jobs.dispatch.task_options import ExportOptions, ReleaseOptions, SelectOptions, TaskOptions
+from jobs.evaluation.options import EvaluateOptions
 from jobs.training.options import TrainOptions
 
 
@@ -84,9 +85,11 @@ def parsed(words: list[str]) -> dict[str, Any]:
                 split_by="group",
                 split_seed=3,
                 classes=("car", "bus"),
+                onnx=False,
             ),
             {
                 "release": "v1",
+                "onnx": False,
                 "model": "torchvision:fasterrcnn-tiny",
                 "name": "yard",
                 "epochs": 7,
@@ -96,6 +99,10 @@ def parsed(words: list[str]) -> dict[str, Any]:
                 "split_seed": 3,
                 "classes": "car,bus",
             },
+        ),
+        (
+            EvaluateOptions(model="yard@3", on="release:v1/test", against="@champion", by="ann", fresh=True),
+            {"version": "yard@3", "on": "release:v1/test", "against": "@champion", "fresh": True},
         ),
     ],
 )

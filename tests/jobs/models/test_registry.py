@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pyarrow as pa
 import pytest
 
 import schemas
+from conf.loader import load
 from jobs.core.errors import JobStateError, UserError
 from jobs.models import registry
+from jobs.models.weight_folders import digest
+from jobs.runs.registered_models import resolved
 from jobs.storage import paths
 from jobs.storage.store import Store
 
@@ -121,3 +125,27 @@ def test_a_clock_that_is_set_back_changes_no_order_of_an_alias(store: Store) -> 
 def test_a_version_that_is_not_there_is_refused_in_a_line(store: Store, which: str) -> None:
     with pytest.raises(UserError, match="yard has the versions 1, 2, 3"):
         registry.find(store, f"models:yard@{which}")
+
+
+def test_the_onnx_file_of_a_version_is_found_or_why_there_is_none(store: Store) -> None:
+    """A configuration with the detector onnx names the file, by its hash."""
+    place = store.root.on_disk()
+    assert place is not None
+    (place / "weights").mkdir()
+    (place / "weights/job-1.onnx").write_bytes(b"graph")
+    columns = {"frames": 9, "boxes": 40, "lost": 0, "overlap": 1.0, "scores": 0.0, "job_id": "j", "created_ns": 1}
+    made = {"file": "weights/job-1.onnx", "sha256": digest(place / "weights/job-1.onnx"), "reason": None}
+    none = {"file": None, "sha256": None, "reason": "2 of 40 boxes have no partner"}
+    rows = [{"model_id": f"hash of job-{n}", "format": "onnx", **columns, **each} for n, each in ((1, made), (2, none))]
+    store.create_tables([schemas.MODEL_EXPORTS])
+    store.upsert(schemas.MODEL_EXPORTS, pa.Table.from_pylist(rows, schemas.MODEL_EXPORTS.arrow_schema), "j")
+    loaded = load(settings=["annotate.weights=models:yard@1", "annotate.detector=onnx"])
+    found = resolved(loaded, store).config.annotate
+    assert (found.weights, found.detector) == (str(place / "weights/job-1.onnx"), "onnx")
+    (place / "weights/job-1.onnx").write_bytes(b"another")
+    with pytest.raises(UserError, match="not the ONNX file"):
+        resolved(loaded, store)
+    for version, why in ((2, "2 of 40 boxes have no partner"), (3, "it was trained without")):
+        loaded = load(settings=[f"annotate.weights=models:yard@{version}", "annotate.detector=onnx"])
+        with pytest.raises(UserError, match=why):
+            resolved(loaded, store)
