@@ -41,6 +41,11 @@ _SHOW_ELSEWHERE = """folder => {
   while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(folder, '/data');
 }"""
 """The folder is a temporary one, whose name says nothing."""
+_DECODE = """Promise.all(
+  [...document.images].filter(image => image.getBoundingClientRect().top < innerHeight)
+    .map(image => image.decode().catch(() => null)),
+)"""
+"""Images below the window are loaded when they come into view, and are never decoded before."""
 _LISTED = """[...document.querySelectorAll('dialog section')].map(section => [
   section.querySelector('h3').textContent,
   [...section.querySelectorAll('dl > div')].map(row => [...row.children].map(cell => cell.textContent)),
@@ -155,7 +160,7 @@ def _image(page: Page, url: str, what: Screenshot, folder: str) -> bytes:
     # Images that come into view are loaded then.
     page.wait_for_load_state("load")
     page.wait_for_timeout(_SETTLED_MS)
-    page.evaluate("Promise.all([...document.images].map(image => image.decode().catch(() => null)))")
+    page.evaluate(_DECODE)
     page.evaluate(_SHOW_ELSEWHERE, folder)
     return _small(page.screenshot())
 
