@@ -107,7 +107,9 @@ def exposures(appearances: Sequence[Mapping[str, Any]], params: ExposureParams) 
 
 def _weight(row: Mapping[str, Any], others: Sequence[tuple[float, float]], params: ExposureParams) -> float:
     span = (row["start_s"], row["end_s"])
-    alone = without([span], others) / (span[1] - span[0]) if span[1] > span[0] else 0.0
+    # With thousands of appearances this takes seconds, so that it is only computed where it counts.
+    is_weighted = params.weight_solus != 1 and span[1] > span[0]
+    alone = without([span], others) / (span[1] - span[0]) if is_weighted else 0.0
     return float(
         (1 + (params.weight_size - 1) * row["mean_share"])
         * (1 + (params.weight_centre - 1) * row["centre"])
