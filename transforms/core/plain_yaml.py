@@ -15,6 +15,7 @@ _MOST_REPEATED_LETTERS = 16 << 20
 
 _LONGEST_REASON = 400
 _SHOWN = 40
+_MOST_BITS = 4096
 _TOO_LARGE = (
     f"expected at most {MOST_VALUES:,} values and {_MOST_REPEATED_LETTERS >> 20} MiB of text, with every alias "
     "replaced by what it refers to; found more"
@@ -65,10 +66,14 @@ _Loader.add_implicit_resolver(
 
 def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
     try:
-        return loader.construct_yaml_int(node)
+        found = loader.construct_yaml_int(node)
     except (ValueError, LookupError) as error:
         fewer = " of fewer digits" if len(node.value) > _LONGEST_REASON else ""
         raise _wrong(f"a whole number{fewer}", node) from error
+    # Digits of base 16 or 60 are read in any number, and then cannot be written as those of base 10.
+    if found.bit_length() > _MOST_BITS:
+        raise _wrong("a whole number of fewer digits", node)
+    return found
 
 
 def _number(loader: _Loader, node: yaml.ScalarNode) -> float:

@@ -34,6 +34,7 @@ def test_aliases_and_merges_are_what_they_refer_to() -> None:
         ("[" * 3000, "nested too deeply"),
         ("a: 1\na: 2", "there twice"),
         ("9" * 5000, "digits"),
+        ("0x" + "f" * 5000, "a whole number of fewer digits"),
         ("!!int x", "expected a whole number, found 'x'"),
         ("!!float ''", "expected a number, found ''"),
         ("!!timestamp 2024-99-99", "month"),
