@@ -8,6 +8,7 @@ import os
 import re
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from jobs.core.errors import UserError, one_line
@@ -29,6 +30,18 @@ def folder() -> Path:
     return Path(named or Path(cache) / "winnow" / "weights").expanduser().absolute()
 
 
+def places_of(named: str) -> list[Path]:
+    """Return the files and folders that a name of weights refers to: by its path, and below `folder()`.
+
+    Names that no file system takes, since they are too long or hold what it refuses, refer to none.
+    """
+    found = []
+    with suppress(OSError, ValueError, RuntimeError):
+        # RuntimeError: the home of a user that there is not.
+        found = [place for place in (Path(named).expanduser(), folder() / named) if place.exists()]
+    return found
+
+
 def locate(key: str, named: str, files: Sequence[Sequence[str]]) -> Path:
     """Return the location of weights: a file or folder, also below `folder()`, or a repository of the Hugging Face hub.
 
@@ -36,9 +49,8 @@ def locate(key: str, named: str, files: Sequence[Sequence[str]]) -> Path:
     order; cached ones are used, the others are downloaded. Raises `UserError` if they cannot be had, with a way to get
     them.
     """
-    for place in (Path(named).expanduser(), folder() / named):
-        if place.exists():
-            return place.absolute()
+    for place in places_of(named):
+        return place.absolute()
     repository, _, revision = named.partition("@")
     if named.startswith((".", "/", "~")) or not _REPOSITORY.fullmatch(repository) or len(named) > _LONGEST:
         raise UserError(

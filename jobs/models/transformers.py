@@ -13,7 +13,7 @@ from conf.model_catalogue import catalogue
 from jobs.core.errors import UserError, one_line
 from jobs.core.optional_packages import missing
 from jobs.models import weight_folders
-from jobs.models.locations import folder, locate
+from jobs.models.locations import locate, places_of
 from jobs.models.weights_store import Weights, of_folder, pulled, resolve
 from transforms.models.detect.category_names import read_names
 from transforms.models.detect.detections import Thresholds
@@ -82,7 +82,7 @@ def in_folder(key: str, named: str, kinds: Mapping[str, str]) -> Pretrained:
 def _weights(key: str, named: str) -> Weights:
     if named in catalogue():
         return pulled(named)
-    for place in (Path(named).expanduser(), folder() / named):
+    for place in places_of(named):
         if place.is_dir():
             return of_folder(place, place.name)
         if place.is_file():

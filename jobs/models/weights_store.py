@@ -17,7 +17,7 @@ from conf.model_catalogue import HUB, NOT_STATED, Model, catalogue, restriction_
 from jobs.core.errors import RunFailedError, UserError, one_line
 from jobs.models import weight_folders
 from jobs.models.downloads import MOST_BYTES, OnNote, download
-from jobs.models.locations import folder
+from jobs.models.locations import folder, places_of
 from jobs.models.validation import check_file, check_published
 from jobs.storage import paths, spare_files
 
@@ -176,9 +176,7 @@ def resolve(weights: str | None) -> Weights:
     """
     if not weights:
         raise UserError("annotate.weights: expected a file, or a name that `winnow models list` shows, found nothing")
-    given = Path(weights).expanduser()
-    path = next((p for p in (given, folder() / weights) if p.is_file()), given)
-    if path.is_file():
+    if path := next((place for place in places_of(weights) if place.is_file()), None):
         return of_file(path)
     if weights not in catalogue():
         known = ", ".join(catalogue())

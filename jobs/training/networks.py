@@ -19,7 +19,7 @@ from conf.model_catalogue import catalogue
 from jobs.core.errors import UserError, one_line
 from jobs.core.optional_packages import missing
 from jobs.models import weight_folders
-from jobs.models.locations import folder as weights_folder
+from jobs.models.locations import places_of
 from jobs.models.weights_store import pulled
 from transforms.frames.image import Color
 from transforms.models.detect import torchvision_models
@@ -81,7 +81,7 @@ def base_of(named: str) -> Base:
             raise UserError(f"--model {named}: it cannot be trained; {_expected()}")
         weights = pulled(named)
         return _of_folder(named, weights.path, model.licence)
-    for place in (Path(named).expanduser(), weights_folder() / named):
+    for place in places_of(named):
         if place.is_dir():
             return _of_folder(named, place, weight_folders.licence_in(place))
     raise UserError(f"--model {named}: {_expected()}")

@@ -13,6 +13,7 @@ import pytest
 
 from conf.model_catalogue import NOT_STATED, catalogue
 from jobs.core.errors import RunFailedError, UserError
+from jobs.models.locations import places_of
 from jobs.models.weights_store import Licence, entries, licence_of, notice, of_file, pull, resolve
 from tests import onnx_graphs
 
@@ -278,3 +279,10 @@ def test_the_catalogue_is_in_order() -> None:
         assert (model.restriction is None) == (model.licence in {"Apache-2.0", "MIT", "BSD-3-Clause"}), name
     for field in ("file", "sha256", "size_bytes"):
         assert len({getattr(model, field) for model in catalogue().values()}) == len(catalogue()), field
+
+
+@pytest.mark.parametrize("named", ["0" * 5000, "a\0b", "~nobody-of-this-name/x", "ü" * 300])
+def test_names_that_no_file_system_takes_are_refused_like_others(named: str) -> None:
+    assert places_of(named) == []
+    with pytest.raises(UserError, match="expected a file or one of"):
+        resolve(named)
