@@ -144,6 +144,7 @@ def test_no_key_gives_a_category_before_the_categories_are_known(server: ServerP
         expect(page.locator("[role=option][aria-selected=true]")).to_contain_text("bus")
         for key in "123":
             page.keyboard.press(key)
+        assert held
         for each in held:
             each.continue_()
         choose(page, "ghost")
