@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,6 +114,14 @@ def shown(page: Page, idx: int, stream: str) -> None:
 def saved(page: Page) -> None:
     """Wait until the server has all that was done."""
     expect(page.locator("[data-waiting]")).to_have_attribute("data-waiting", "0")
+
+
+def choose(page: Page, category: str) -> None:
+    """Press the key of a category, as the page lists it: keys are known once the categories of the project are."""
+    listed = page.get_by_role("complementary", name="Objects and categories")
+    button = listed.get_by_role("button", name=re.compile(rf"^\d\s*{category}$"))
+    page.keyboard.press(button.locator("kbd").inner_text())
+    expect(button).to_have_attribute("aria-pressed", "true")
 
 
 def place(page: Page, x: float, y: float) -> tuple[float, float]:
