@@ -100,16 +100,18 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # The first name that nobody has takes no longer than others.
-        decoy = asyncio.get_running_loop().create_task(app.state.hashing.run(passwords.decoy))
+        loop = asyncio.get_running_loop()
+        decoy = loop.create_task(app.state.hashing.run(passwords.decoy))
         app.state.ring = EventRing()
         app.state.watcher = Watcher(app.state.ring, app.state.projects, app.state.overviews)
         await asyncio.to_thread(app.state.reviews.start)
         if on_start is not None:
             on_start()
-        sweeper = asyncio.gather(_free_idle(app.state.data, app.state.previews), _free_gpu(app.state.masks))
+        idle, gpu = _free_idle(app.state.data, app.state.previews), _free_gpu(app.state.masks)
+        sweepers = [loop.create_task(idle), loop.create_task(gpu)]
         yield
-        decoy.cancel()
-        sweeper.cancel()
+        for task in (decoy, *sweepers):
+            task.cancel()
         await asyncio.to_thread(app.state.reviews.close)
         app.state.media.close()
         await asyncio.to_thread(app.state.text_encoders.close)
