@@ -44,6 +44,7 @@ def _value(dtype: pa.DataType) -> Any:
 
 def _add_row(store: Store, table: schemas.Table) -> None:
     row = {field.name: _value(field.type) for field in table.file_schema}
+    row |= {column.name: type(row[column.name])(column.low) for column in table.columns if column.low is not None}
     rows = pa.Table.from_pylist([row], table.file_schema)
     part = write_part(store.root, table, rows, {"stage_key": "0" * 16} if table.has_stage_key else {})
 
