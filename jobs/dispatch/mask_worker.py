@@ -13,6 +13,8 @@ from jobs.core.choices import MaskDevice
 from jobs.core.devices import may_have_gpu
 from jobs.core.errors import JobStateError, UserError
 from jobs.core.interpreter import python, python_environment
+from jobs.models.transformers import in_folder
+from transforms.models.click_masks import CLICK_KINDS
 
 IDLE_S = 300.0
 _MOST_WAITING = 8
@@ -136,6 +138,8 @@ class MaskWorker:
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
             self._end()
+            # Weights that are missing are reported at once, and no process is started for them.
+            in_folder("--mask-weights", self._weights, CLICK_KINDS)
             hidden = {"CUDA_VISIBLE_DEVICES": ""} if self._device == "cpu" else {}
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 python("-m", "jobs.dispatch.mask_process", self._weights, str(self._idle_s)),

@@ -85,7 +85,7 @@ def test_all_problems_are_reported_together() -> None:
     assert "did you mean 'duplicates.hamming'" in found[0]
     assert found[1] == (
         "when.curation: curation works on all that is in the tables, and can leave no frame out; "
-        "rules are for embeddings, annotate, propagate, ocr, caption"
+        "rules are for embeddings, annotate, propagate, ocr, caption, rectify"
     )
     assert "did you mean 'annotate'" in found[2]
     assert all(line.startswith("when.annotate: ") for line in found[3:])

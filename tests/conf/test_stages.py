@@ -60,7 +60,7 @@ def test_the_pixel_pass_measures_the_stages_that_read_pixels() -> None:
     assert [spec.name for spec in pixels if not spec.measure] == ["frames"]
     assert not [spec.name for spec in STAGES if spec.measure and spec not in pixels]
     for spec in pixels:
-        assert spec.tables == (schemas.BY_NAME[spec.name],)
+        assert [table.written_by for table in spec.tables] == [spec.name]
 
 
 def test_every_table_of_a_stage_is_declared_by_it() -> None:
