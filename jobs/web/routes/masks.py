@@ -85,7 +85,7 @@ def follow_objects(request: Request, review: InReview, person: By, body: NewFoll
 
 
 @router.post("/masks/start", name="start_masks")
-def start_masks(request: Request) -> Any:
+def start_masks(request: Request, review: InReview) -> Any:  # noqa: ARG001 - the project is one that there is
     """Load the model that makes masks, and return its name and the device that it runs on.
 
     400 with the command that gets its weights where they are missing; 409 where a job has the GPU.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import polars as pl
 import pyarrow as pa
@@ -22,7 +22,7 @@ def compute_duplicates(given: TableInput) -> TableOutput:
         hashed = _hashed(given, params, given.streams)
         old = given.before.read(None, None if workspace else given.streams)
         old = old.slice(0, 0) if given.recompute else old
-        sizes = _per_stream(hashed)
+        sizes: Mapping[str, int] = _per_stream(hashed)
     else:
         also = ("layout",) if params.uses == "layout" else ()
         within = None if workspace else given.streams
