@@ -1,6 +1,6 @@
 """Folders of Ray's sessions that our processes started, and what those that were killed left of them.
 
-Ray writes logs and sockets of a cluster below `/tmp/ray`, and nothing deletes them. A run deletes those of its own
+Ray writes logs and sockets of a cluster to a temporary folder, and nothing deletes them. A run deletes those of its own
 cluster at its end. Here are those of runs that had no end: only such as carry our mark, belong to this account, and are
 of a process of this machine that has ended, with no other one at work in them.
 """

@@ -223,8 +223,10 @@ def test_a_loss_can_be_accepted_while_the_clock_is_behind_what_was_recorded(tabl
     (shutil.rmtree(tables / name) if name == "duplicates" else entries(tables, name)[-1].unlink())
     nothing_deletes(tables, name)
     with mock.patch("time.time_ns", return_value=time.time_ns() - 3600 * 10**9):
-        accept_loss(Store(place(tables)), schemas.BY_NAME[name], "accept")
+        accepted = accept_loss(Store(place(tables)), schemas.BY_NAME[name], "accept")
+    assert name in accepted
     refuse_if_broken(Store(place(tables)), "tables vacuum")
+    assert not [f for f in examine(str(tables)) if f.level == "broken"]
 
 
 def test_the_record_itself_may_be_lost_alone(healthy: Path, tables: Path) -> None:
