@@ -48,16 +48,27 @@ def processes() -> Iterator[tuple[int, int, str]]:
 
 
 def workers() -> list[int]:
-    """Return the processes below this one that measure: those of runs, and those of Ray that are at work."""
+    """Return the processes below this one that measure: those of runs, and those of Ray that are at work.
+
+    Not those that this process itself keeps between its own runs (`tests.idle_workers`): no round has started them.
+    """
     all_of_them = list(processes())
     ours = {os.getpid()}
     while more := {pid for pid, parent, _ in all_of_them if parent in ours} - ours:
         ours |= more
-    return [pid for pid, _, said in all_of_them if pid in ours and _measures(said)]
+    return [
+        pid
+        for pid, parent, said in all_of_them
+        if pid in ours and (_measures_for_ray(said) or (parent != os.getpid() and _measures(said)))
+    ]
 
 
 def _measures(said: str) -> bool:
-    return (said.startswith("ray::") and "MapBatches" in said) or "jobs.engine.local_pool" in said
+    return "jobs.engine.local_pool" in said
+
+
+def _measures_for_ray(said: str) -> bool:
+    return said.startswith("ray::") and "MapBatches" in said
 
 
 def driver_killed(trial: Round) -> None:
