@@ -22,6 +22,7 @@ from jobs.evaluation.detection import found_on
 from jobs.evaluation.model_figures import ModelFigures, figures_of
 from jobs.evaluation.options import EVALUATIONS, EvaluateOptions
 from jobs.evaluation.test_side import TestSide
+from jobs.evaluation.worst_frames import worst_named
 from jobs.models import registry
 from jobs.models.registry import ModelVersion
 from jobs.records.job_claim import JobClaim
@@ -211,17 +212,12 @@ def _edges(box: Sequence[float]) -> dict[str, float]:
     return dict(zip(("bbox_x", "bbox_y", "bbox_w", "bbox_h"), box, strict=True))
 
 
-def worst_of(version: ModelVersion) -> str:
-    """Return the name of the selection that has the frames on which a version errs most."""
-    return f"worst-{version.name}-{version.version}"
-
-
 def _select_worst(store: Store, version: ModelVersion, side: TestSide, figures: ModelFigures) -> None:
     """Make a selection of the frames with the most errors, to be reviewed: often it is the labels that are wrong."""
     errors = figures.errors
     total = errors.wrong + errors.missed
     order = np.argsort(-total, kind="stable")[:WORST]
-    name, now = worst_of(version), time.time_ns()
+    name, now = worst_named(version.name, version.version), time.time_ns()
     rows = [
         {
             "selection": name,
@@ -254,7 +250,7 @@ def _summary(store: Store, mine: Evaluated, side: TestSide) -> dict[str, Any]:
         "units": len(set(side.units)),
         **{name: mine.figures.value(name) for name in names},
         "uses": test_side.uses_of(store, side.content),
-        "worst": worst_of(mine.version),
+        "worst": worst_named(mine.version.name, mine.version.version),
     }
 
 

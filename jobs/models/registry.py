@@ -113,7 +113,7 @@ def version_of(store: Store, row: Mapping[str, Any]) -> ModelVersion:
 
 def weights_problem(version: ModelVersion, verify: bool = True) -> str | None:
     """Return why the weights of a version cannot be used; None where they are there and, with `verify`, the same."""
-    if not version.folder.is_dir():
+    if not version.folder.exists():
         return f"{version.reference}: its weights are missing from {version.folder}"
     if not verify:
         return None

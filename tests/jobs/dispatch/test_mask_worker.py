@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jobs.core.errors import JobStateError
-from jobs.dispatch import mask_worker
+from jobs.dispatch import line_worker
 from jobs.dispatch.mask_worker import MaskRequest, MaskWorker
 from tests.jobs.review.material import annotated
 from tests.jobs.web.material import Server, served
@@ -135,7 +135,7 @@ def test_it_ends_when_nobody_asks_and_starts_once_more(weights: Path) -> None:
 
 def test_a_job_that_runs_keeps_the_gpu(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
     # A machine without a GPU behaves like one with it; only the process itself finds none.
-    monkeypatch.setattr(mask_worker, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(line_worker, "may_have_gpu", lambda: True)
     jobs: list[str] = []
     worker = MaskWorker(str(weights), "auto", lambda: jobs[0] if jobs else None)
     assert worker.ask(MaskRequest())["model"] == "tiny"
