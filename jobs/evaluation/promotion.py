@@ -12,6 +12,7 @@ from jobs.core.errors import NotPromotedError, UserError
 from jobs.models import registry
 from jobs.models.registry import ModelVersion
 from jobs.storage.store import Store
+from jobs.training.options import VAL
 
 CHAMPION = "champion"
 """The alias that needs evidence; others are free."""
@@ -101,7 +102,12 @@ def evidence_for(store: Store, version: ModelVersion) -> Evidence:
     at its 5 % bound; the same boxes from its ONNX file, where there is one; a licence that is stated, and no copyleft
     where the champion has none.
     """
-    mine = [row for row in store.read(schemas.EVALUATIONS).to_pylist() if row["model_id"] == version.model_id]
+    # Its best epoch was chosen by the frames of `val`, so that figures on these flatter it.
+    mine = [
+        row
+        for row in store.read(schemas.EVALUATIONS).to_pylist()
+        if row["model_id"] == version.model_id and row["split"] != VAL
+    ]
     mine.sort(key=lambda row: row["created_ns"])
     champion = registry.current(store, version.name, CHAMPION)
     before = registry.find(store, f"{version.name}@{champion}") if champion else None

@@ -201,24 +201,21 @@ def current(store: Store, name: str, alias: str) -> int:
 
 
 def roll_back(store: Store, name: str, alias: str, *, by: str, reason: str | None = None) -> dict[str, Any]:
-    """Have an alias refer to the version before the last change; that is a change, too.
+    """Have an alias refer to the version before the one that it refers to now; that is a change, too.
 
-    Raises `UserError` where there was none before.
+    A second rollback goes one further back, and not forward to what the first one took away. Raises `UserError` where
+    there was none before.
     """
-    changes = history(store, name, alias)
-    if not changes or changes[-1]["previous"] is None:
+    standing: list[int] = []
+    for change in history(store, name, alias):
+        if change["version"] in standing:
+            del standing[standing.index(change["version"]) + 1 :]
+        else:
+            standing.append(change["version"])
+    if len(standing) < 2:
         raise UserError(f"{name}@{alias}: there is no version before that it could go back to")
-    last = changes[-1]
-    return set_alias(
-        store,
-        name,
-        last["previous"],
-        alias,
-        by=by,
-        reason=reason or "rollback",
-        expect=last["version"],
-        is_forced=False,
-    )
+    before, now = standing[-2:]
+    return set_alias(store, name, before, alias, by=by, reason=reason or "rollback", expect=now, is_forced=False)
 
 
 def history(store: Store, name: str, alias: str | None = None) -> list[dict[str, Any]]:
