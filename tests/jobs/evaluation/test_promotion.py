@@ -103,7 +103,7 @@ def test_without_an_evaluation_nothing_becomes_champion(store: Store) -> None:
 
 
 def test_frames_that_chose_the_best_epoch_are_no_evidence(store: Store) -> None:
-    """A training looks at `val` after each epoch."""
+    """A training measures on `val` after each epoch."""
     measured(store, 1, split="val")
     with pytest.raises(NotPromotedError, match="never measured on frames that it has not seen"):
         promote(store, "yard@1", by="ann")
