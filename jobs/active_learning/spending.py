@@ -37,7 +37,7 @@ def spent(store: Store, state: LoopState) -> Spending:
 
 
 def of_round(store: Store, each: LoopRound) -> Spending:
-    """Return what a round has used. Money is counted from `escalations`, regardless of what came of the job that spent it."""
+    """Return what a round has used; money by `escalations`, also where the job that spent it came to nothing."""
     jobs = {found.job_id for found in each.steps.values() if found.job_id}
     frames = int(each.result("route").get("frames", 0))
     return Spending(frames, _usd(store, jobs), float(each.result("train").get("minutes", 0.0)))
