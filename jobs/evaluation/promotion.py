@@ -94,8 +94,8 @@ def promote(
     )
 
 
-def evidence_for(store: Store, version: ModelVersion) -> Evidence:
-    """Return what speaks for a version as champion, and against it, given the champion that there is now.
+def evidence_for(store: Store, version: ModelVersion, against: ModelVersion | None = None) -> Evidence:
+    """Return what speaks for a version and against it, next to `against`, or else the champion that there is now.
 
     The default rule: measured on frames that it has not seen; AP better than the champion's on the same frames by a
     paired bootstrap (mean above 0, 5 % bound above -0.005); no category of 50 objects or more that loses more than 0.03
@@ -109,8 +109,8 @@ def evidence_for(store: Store, version: ModelVersion) -> Evidence:
         if row["model_id"] == version.model_id and row["split"] != VAL
     ]
     mine.sort(key=lambda row: row["created_ns"])
-    champion = registry.current(store, version.name, CHAMPION)
-    before = registry.find(store, f"{version.name}@{champion}") if champion else None
+    champion = 0 if against else registry.current(store, version.name, CHAMPION)
+    before = registry.find(store, f"{version.name}@{champion}") if champion else against
     on = f"winnow evaluate model {version.reference} --on release:{version.row['release'] or 'NAME'}/test"
     if not mine:
         against = f" --against @{CHAMPION}" if before else ""

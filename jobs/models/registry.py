@@ -153,7 +153,7 @@ def set_alias(
     is_forced: bool = False,
     evaluation_id: str | None = None,
 ) -> dict[str, Any]:
-    """Have an alias refer to a version from now on, and return the row of that change.
+    """Have an alias refer to a version from now on, 0 for none any more, and return the row of that change.
 
     `expect`: the version that it refers to now, 0 for none; None for any. Raises `UserError` for a version
     that is not there, and `JobStateError` where the alias refers to another one than expected: somebody was first.
@@ -162,7 +162,8 @@ def set_alias(
         raise UserError(wrong)
     if alias.isdecimal():
         raise UserError(f"alias {alias}: expected a word, since numbers are versions")
-    find(store, f"{name}@{version}")
+    if version:
+        find(store, f"{name}@{version}")
     made: dict[str, Any] = {}
 
     def change(snapshot: Snapshot) -> Change:
