@@ -31,6 +31,7 @@ from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.evaluations import COMPARISONS, EVALUATION_FIGURES, EVALUATION_FRAMES, EVALUATIONS, TEST_USES
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
+from schemas.loops import LOOP_ROUNDS, LOOP_STEPS, LOOPS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import ALIASES, MODEL_EXPORTS, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
 from schemas.ops import (
@@ -111,6 +112,9 @@ ALL: tuple[Table, ...] = (
     EVALUATION_FRAMES,
     COMPARISONS,
     TEST_USES,
+    LOOPS,
+    LOOP_ROUNDS,
+    LOOP_STEPS,
 )
 ROWS_OF_FRAMES: dict[str, Table] = {**OBJECTS_OF, RECTIFIED.name: CROPS, READ.name: READINGS}
 """The table with a frame's rows that belongs to each table of processed frames."""
@@ -155,6 +159,9 @@ __all__ = [
     "IMPORTS",
     "JOURNAL",
     "LISTING",
+    "LOOPS",
+    "LOOP_ROUNDS",
+    "LOOP_STEPS",
     "MASKS",
     "MEDIA",
     "MENTIONS",

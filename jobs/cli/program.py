@@ -38,6 +38,7 @@ _GROUPS = (
     "evaluate",
     "profiles",
     "models",
+    "loop",
     "tables",
     "user",
     "key",
