@@ -18,7 +18,9 @@ import schemas
 from jobs.datasets import release
 from jobs.dispatch import tasks
 from jobs.dispatch.job_queue import JobQueue
-from jobs.evaluation.options import EvaluateOptions
+from jobs.evaluation import evaluation_record, test_side
+from jobs.evaluation.model_figures import figures_of
+from jobs.evaluation.options import Measured
 from jobs.models import registry
 from jobs.models.registry import ModelVersion
 from jobs.models.weight_folders import digest
@@ -32,7 +34,7 @@ from jobs.training import epochs
 from jobs.training.options import VAL, TrainOptions
 from jobs.training.training_data import LabelledImage, tried
 from tests.helpers import go, said, winnow, write_pictures
-from tests.onnx_graphs import write_end_to_end
+from transforms.assess.box_matching import FoundBoxes
 from transforms.assess.detection_scores import score
 from transforms.models.detect import torchvision_models
 from transforms.models.detect.detections import Detections
@@ -212,46 +214,51 @@ def _exactly(image: LabelledImage, is_found: bool) -> Detections:
     return Detections(boxes.astype(np.float32), np.full(len(boxes), 0.9, np.float32), labels)
 
 
-def red_detector(workspace: Workspace, name: str, category: str, **more: Any) -> ModelVersion:
-    """Register a detector of the one red rectangle of an image as a version of a model, which calls it `category`.
+def placed(workspace: Workspace, name: str, figure: float, **more: Any) -> ModelVersion:
+    """Register a version of a model whose weights are a file that no detector reads, as if release v1 had made it.
 
-    `more` are columns of `models`. It runs in ONNX, without torch.
+    `figure` is its AP on val; `more` are columns of `models`.
     """
-    place = f"weights/{name}-{category}.onnx"
-    file = workspace.folder / place
-    file.parent.mkdir(exist_ok=True)
-    write_end_to_end(file, "N", {1: category})
     store = Store(workspace.root)
-    model_id = digest(file)
+    place = f"weights/{name}-{figure:g}"
+    folder = workspace.folder / place
+    folder.mkdir(parents=True)
+    (folder / "weights.txt").write_text(f"{name} {figure}")
+    model_id = digest(folder)
     options = TrainOptions(release="v1", model="x", name=name, split_by="group", split=SPLIT)
     row: dict[str, Any] = dict.fromkeys(("base_hash", "data", "data_content"), "")
-    row |= {"model_id": model_id, "name": name, "path": str(file), "base": "torchvision:fasterrcnn-tiny"}
-    row |= {"manifest": "{}", "params": options.model_dump_json(), "metrics": json.dumps({"AP": 0.5, "AP50": 0.8})}
+    row |= {"model_id": model_id, "name": name, "path": str(folder), "base": "torchvision:fasterrcnn-tiny"}
+    row |= {"manifest": "{}", "params": options.model_dump_json(), "metrics": json.dumps({"AP": figure})}
     row |= {"licence": "BSD-3-Clause", "seconds": 61.0, "created_ns": time.time_ns(), **more}
     store.create_tables([schemas.MODELS])
-    store.upsert(schemas.MODELS, pa.Table.from_pylist([row], schemas.MODELS.arrow_schema), f"job-{name}-{category}")
-    number = registry.register(
-        store,
-        {
-            "name": name,
-            "model_id": model_id,
-            "job_id": f"job-{name}-{category}",
-            "release": "v1",
-            "detector": "onnx",
-            "folder": place,
-            "classes": list(CLASSES),
-            "best_epoch": 3,
-            "note": None,
-        },
-    )
-    return registry.find(store, f"{name}@{number}")
+    store.upsert(schemas.MODELS, pa.Table.from_pylist([row], schemas.MODELS.arrow_schema), f"job-{place}")
+    version = {"name": name, "model_id": model_id, "job_id": f"job-{place}", "release": "v1", "folder": place}
+    version |= {"detector": "torchvision", "classes": list(CLASSES), "best_epoch": 3, "note": None}
+    return registry.find(store, f"{name}@{registry.register(store, version)}")
 
 
-def evaluated(workspace: Workspace, model: str, against: str | None = None) -> dict[str, Any]:
-    """Measure a model on the sealed frames of release v1, as a gateway does, and return the result of the job."""
-    options = EvaluateOptions(model=model, on="release:v1/test", against=against, by="tests", threads=1)
-    job_id = tasks.submit(workspace, options)
-    queue = JobQueue(workspace.root)
-    [job] = [each for each in queue.live() if each.job_id == job_id]
-    queue.claim(job)
-    return tasks.run(workspace, job)
+def evaluated(workspace: Workspace, *found: tuple[ModelVersion, float]) -> list[str]:
+    """Record evaluations of models on the sealed frames of release v1, and return their ids.
+
+    Each finds a share of the objects exactly: those of the first frames. The last one is compared with the first one.
+    """
+    store = Store(workspace.root)
+    with temporary_folder() as folder:
+        side = test_side.opened(workspace, Measured("v1", "test"), found[0][0], folder / "test")
+    known = []
+    for version, share in found:
+        boxes = [_found_boxes(image, at < round(share * len(side.images))) for at, image in enumerate(side.images)]
+        figures = figures_of(side, boxes)
+        evaluation_id = evaluation_record.id_of(version, side)
+        job_id = f"job-{evaluation_id[:6]}"
+        evaluation_record.record(store, job_id, evaluation_id, version, side, boxes, figures, 12.5, ())
+        test_side.record_use(store, job_id, version, side, "tests")
+        known.append(evaluation_record.Evaluated(evaluation_id, version, figures))
+    if len(known) > 1:
+        evaluation_record.record_comparison(store, "job-compare", side, known[-1], known[0])
+    return [each.evaluation_id for each in known]
+
+
+def _found_boxes(image: LabelledImage, is_found: bool) -> FoundBoxes:
+    found = _exactly(image, is_found)
+    return FoundBoxes(found.boxes.astype(np.float64), found.scores.astype(np.float64), found.labels)
