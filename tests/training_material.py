@@ -232,7 +232,13 @@ def placed(workspace: Workspace, name: str, figure: float, **more: Any) -> Model
     row |= {"licence": "BSD-3-Clause", "seconds": 61.0, "created_ns": time.time_ns(), **more}
     store.create_tables([schemas.MODELS])
     store.upsert(schemas.MODELS, pa.Table.from_pylist([row], schemas.MODELS.arrow_schema), f"job-{place}")
-    version = {"name": name, "model_id": model_id, "job_id": f"job-{place}", "release": "v1", "folder": place}
+    version: dict[str, Any] = {
+        "name": name,
+        "model_id": model_id,
+        "job_id": f"job-{place}",
+        "release": "v1",
+        "folder": place,
+    }
     version |= {"detector": "torchvision", "classes": list(CLASSES), "best_epoch": 3, "note": None}
     return registry.find(store, f"{name}@{registry.register(store, version)}")
 

@@ -40,9 +40,9 @@ def bare(hint: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         return reduce(or_, [bare(each) for each in arguments])
     if origin is tuple:
-        return tuple[bare(arguments[0]), ...]
+        return types.GenericAlias(tuple, (bare(arguments[0]), ...))
     if origin is dict:
-        return dict[bare(arguments[0]), bare(arguments[1])]  # type: ignore[misc]
+        return types.GenericAlias(dict, (bare(arguments[0]), bare(arguments[1])))
     return hint
 
 
