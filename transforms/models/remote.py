@@ -295,7 +295,8 @@ def read_rows(body: bytes, schema: pa.Schema, most: int) -> pa.Table:
 
 def _uncompressed(body: bytes) -> pa.Table:
     """Return the rows of a stream; Arrow has no limit for what it decompresses."""
-    messages = pa.ipc.MessageReader.open_stream(pa.BufferReader(body))
+    source = pa.BufferReader(body)
+    messages = pa.ipc.MessageReader.open_stream(source)
     # `read_schema` does not look at what kind of message it is given.
     if messages.read_next_message().type != "schema":
         raise ValueError("expected a schema at the beginning of the stream")
@@ -307,6 +308,8 @@ def _uncompressed(body: bytes) -> pa.Table:
         if _is_compressed(message.metadata.to_pybytes()):
             raise ValueError("expected rows that are not compressed")
         batches.append(pa.ipc.read_record_batch(message, schema))
+    if source.tell() < len(body):
+        raise ValueError(f"expected the end of the stream, found {len(body) - source.tell():,} more bytes")
     return pa.Table.from_batches(batches, schema)
 
 
