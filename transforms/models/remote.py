@@ -277,16 +277,7 @@ def read_rows(body: bytes, schema: pa.Schema, most: int) -> pa.Table:
         if not rows.schema.equals(schema):
             raise ValueError(f"expected the columns {', '.join(schema.names)}, found {_line(rows.schema.names)[:300]}")
         nulls = [field.name for field in schema if not field.nullable and rows[field.name].null_count]
-    except (
-        pa.ArrowException,
-        OSError,
-        EOFError,
-        StopIteration,
-        struct.error,
-        KeyError,
-        TypeError,
-        MemoryError,
-    ) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"expected rows as an Arrow stream: {_line(error)[:_LONGEST_REASON]}") from error
     if nulls:
         raise ValueError(f"expected a value in every row, found none in {', '.join(nulls)}")
@@ -376,16 +367,7 @@ def _any_rows(data: bytes) -> pa.Table:
     try:
         rows = _uncompressed(data)
         rows.validate(full=True)
-    except (
-        pa.ArrowException,
-        OSError,
-        EOFError,
-        StopIteration,
-        struct.error,
-        KeyError,
-        TypeError,
-        MemoryError,
-    ) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"expected rows as an Arrow stream: {_line(error)[:_LONGEST_REASON]}") from error
     return rows
 
