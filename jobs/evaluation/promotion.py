@@ -113,8 +113,8 @@ def evidence_for(store: Store, version: ModelVersion, against: ModelVersion | No
     before = registry.find(store, f"{version.name}@{champion}") if champion else against
     on = f"winnow evaluate model {version.reference} --on release:{version.row['release'] or 'NAME'}/test"
     if not mine:
-        against = f" --against @{CHAMPION}" if before else ""
-        missing = Clause("measured", False, f"it was never measured on frames that it has not seen: {on}{against}")
+        other = f" --against {against.reference if against else f'@{CHAMPION}'}" if before else ""
+        missing = Clause("measured", False, f"it was never measured on frames that it has not seen: {on}{other}")
         return Evidence((missing, *_others(store, version, before)), None)
     last = mine[-1]
     measured = Clause("measured", True, f"AP {_figure(last['ap'])} on {last['frames']:,} frames of {last['release']}")
