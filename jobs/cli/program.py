@@ -39,6 +39,7 @@ _GROUPS = (
     "evaluate",
     "profiles",
     "models",
+    "loop",
     "tables",
     "user",
     "key",

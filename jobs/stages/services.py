@@ -25,6 +25,9 @@ class Calls(Protocol):
     def ask(self) -> tuple[int, list[Row]]:
         """Ask about what is open as last surveyed; return how many valid answers came, and the faults of frames."""
 
+    def open_frames(self) -> set[tuple[str, int]]:
+        """Return the frames that the service has still to be asked about, as (stream, number)."""
+
 
 @dataclass(frozen=True)
 class CallService:

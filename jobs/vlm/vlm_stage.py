@@ -124,6 +124,10 @@ class Escalation:
         questions = self._questions = self._compare()
         return CallSurvey(len(questions.requests), len(questions.open))
 
+    def open_frames(self) -> set[tuple[str, int]]:
+        """Return the frames that are routed to the model and have no valid answer now, as (stream, number)."""
+        return {_place(request.frame) for request in self._compare().open}
+
     def ask(self) -> tuple[int, list[Row]]:
         """Ask about what is open as last surveyed; return how many valid answers came, and the faults of frames.
 
