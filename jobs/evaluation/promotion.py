@@ -113,8 +113,8 @@ def evidence_for(store: Store, version: ModelVersion, against: ModelVersion | No
     before = registry.find(store, f"{version.name}@{champion}") if champion else against
     on = f"winnow evaluate model {version.reference} --on release:{version.row['release'] or 'NAME'}/test"
     if not mine:
-        against = f" --against @{CHAMPION}" if before else ""
-        missing = Clause("measured", False, f"it was never measured on frames that it has not seen: {on}{against}")
+        other = f" --against {against.reference if against else f'@{CHAMPION}'}" if before else ""
+        missing = Clause("measured", False, f"it was never measured on frames that it has not seen: {on}{other}")
         return Evidence((missing, *_others(store, version, before)), None)
     last = mine[-1]
     measured = Clause("measured", True, f"AP {_figure(last['ap'])} on {last['frames']:,} frames of {last['release']}")
@@ -162,12 +162,8 @@ def _of_comparison(found: Mapping[str, Any], champion: ModelVersion) -> Iterator
 def _others(store: Store, version: ModelVersion, champion: ModelVersion | None) -> Iterator[Clause]:
     made = [row for row in store.read(schemas.MODEL_EXPORTS).to_pylist() if row["model_id"] == version.model_id]
     if any(row["file"] for row in made):
-        try:
-            there = registry.onnx_file(store, version).is_file()
-        except UserError:
-            there = False
-        text = "its ONNX file finds the same" if there else "its ONNX file is missing; bring it back"
-        yield Clause("onnx", there, text)
+        lost = [problem for row in made if (problem := registry.export_problem(store, version, row))]
+        yield Clause("onnx", not lost, f"{lost[0]}; bring it back" if lost else "its ONNX file finds the same")
     else:
         yield Clause("onnx", True, "it has no ONNX file; torch runs it")
     rows = store.read(schemas.MODELS, ("model_id", "licence")).to_pylist()

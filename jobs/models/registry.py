@@ -133,12 +133,30 @@ def onnx_file(store: Store, version: ModelVersion) -> Path:
     if made is None or made["file"] is None:
         why = made["reason"] if made else "it was trained without"
         raise UserError(f"{version.reference} has no ONNX file: {why}; leave annotate.detector to the model")
+    if problem := export_problem(store, version, made):
+        raise UserError(f"{problem}; bring it back from a backup, or leave annotate.detector to the model")
+    return _file_of(store, made)
+
+
+def export_problem(store: Store, version: ModelVersion, made: Mapping[str, Any], verify: bool = True) -> str | None:
+    """Return why a file that was made of a version, a row of `model_exports`, cannot be used; None where it can.
+
+    Without `verify` its content is not compared. Rows that say why there is no file have no problem.
+    """
+    if made["file"] is None:
+        return None
+    file = _file_of(store, made)
+    if not file.is_file():
+        return f"{version.reference}: its {str(made['format']).upper()} file is missing from {file}"
+    if verify and digest(file) != made["sha256"]:
+        return f"{version.reference}: {file} is not the {str(made['format']).upper()} file that was made of it"
+    return None
+
+
+def _file_of(store: Store, made: Mapping[str, Any]) -> Path:
     place = store.root.on_disk()
     assert place is not None, store.root
-    file = place / str(made["file"])
-    if file.exists() and digest(file) != made["sha256"]:
-        raise UserError(f"{version.reference}: {file} is not the ONNX file that was made of it; bring it back")
-    return file
+    return place / str(made["file"])
 
 
 def set_alias(
