@@ -16,11 +16,14 @@ from schemas.annotations import (
 )
 from schemas.brands import (
     APPEARANCES,
+    ASKED_CLOUD,
+    ASKED_LOCAL,
     BRANDS,
     CROPS,
     EDGES,
     EXPOSURE,
     FIELDS,
+    LIKENESSES,
     MENTIONS,
     READ,
     READINGS,
@@ -31,6 +34,7 @@ from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.evaluations import COMPARISONS, EVALUATION_FIGURES, EVALUATION_FRAMES, EVALUATIONS, TEST_USES
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
+from schemas.loops import LOOP_ROUNDS, LOOP_STEPS, LOOPS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import ALIASES, MODEL_EXPORTS, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
 from schemas.ops import (
@@ -79,7 +83,10 @@ ALL: tuple[Table, ...] = (
     RECTIFIED,
     READINGS,
     READ,
+    LIKENESSES,
     MENTIONS,
+    ASKED_LOCAL,
+    ASKED_CLOUD,
     APPEARANCES,
     EXPOSURE,
     BRANDS,
@@ -111,6 +118,9 @@ ALL: tuple[Table, ...] = (
     EVALUATION_FRAMES,
     COMPARISONS,
     TEST_USES,
+    LOOPS,
+    LOOP_ROUNDS,
+    LOOP_STEPS,
 )
 ROWS_OF_FRAMES: dict[str, Table] = {**OBJECTS_OF, RECTIFIED.name: CROPS, READ.name: READINGS}
 """The table with a frame's rows that belongs to each table of processed frames."""
@@ -129,6 +139,8 @@ __all__ = [
     "ANNOTATED",
     "ANNOTATIONS",
     "APPEARANCES",
+    "ASKED_CLOUD",
+    "ASKED_LOCAL",
     "BRANDS",
     "BY_NAME",
     "CAPTIONS",
@@ -154,7 +166,11 @@ __all__ = [
     "IDLE",
     "IMPORTS",
     "JOURNAL",
+    "LIKENESSES",
     "LISTING",
+    "LOOPS",
+    "LOOP_ROUNDS",
+    "LOOP_STEPS",
     "MASKS",
     "MEDIA",
     "MENTIONS",
