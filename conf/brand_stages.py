@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import schemas
 from conf.stage_spec import ModelWork, Params, Read, StageSpec, TableWork
-from transforms.brands import crop_models, crops, exposure, match, match_words, playing_field, regions, text_lines, vote
+from transforms.brands import (
+    crop_models,
+    crops,
+    emblems,
+    exposure,
+    logos,
+    match,
+    match_logos,
+    match_words,
+    playing_field,
+    regions,
+    text_lines,
+    vote,
+)
 from transforms.frames import clip, clip_frame, image
 
 _IMAGE_KEY = Params("image")
@@ -28,7 +41,7 @@ MEASURED = (
         "edges",
         "pixels",
         schemas.EDGES,
-        code=(*_DECODES, text_lines.find_lines, crops.line_rows),
+        code=(*_DECODES, text_lines.find_lines, emblems.find_emblems, crops.line_rows),
         params=(_IMAGE_KEY, Params("edges")),
         optional=True,
         measure=crops.EdgeMeasure,
@@ -69,15 +82,24 @@ FOLLOWED = (
         optional=True,
         packages=crop_models.PACKAGES,
         extra="ocr",
-        model=ModelWork("rapidocr", "read", crop_models.make_crop_reader, shown="crops", like="rectify"),
+        model=ModelWork("rapidocr", "read", crop_models.make_crop_reader, shown="lines", like="rectify"),
+    ),
+    StageSpec(
+        "logos",
+        "table",
+        schemas.LIKENESSES,
+        code=(logos.references, logos.likenesses, logos.compute_logos),
+        reads=(Read("rectify"),),
+        optional=True,
+        work=TableWork(logos.compute_logos, lists=(schemas.BRANDS,)),
     ),
     StageSpec(
         "match",
         "table",
         schemas.MENTIONS,
-        code=(match_words.mentions_of, match.compute_mentions),
+        code=(match_words.mentions_of, match_logos.logo_mentions, match.compute_mentions),
         params=(Params("match"),),
-        reads=(Read("read"),),
+        reads=(Read("read"), Read("logos")),
         optional=True,
         work=TableWork(match.compute_mentions, lists=(schemas.BRANDS,)),
     ),

@@ -21,6 +21,7 @@ from schemas.brands import (
     EDGES,
     EXPOSURE,
     FIELDS,
+    LIKENESSES,
     MENTIONS,
     READ,
     READINGS,
@@ -31,6 +32,7 @@ from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.evaluations import COMPARISONS, EVALUATION_FIGURES, EVALUATION_FRAMES, EVALUATIONS, TEST_USES
 from schemas.frames import FRAMES, LISTING, STREAMS
 from schemas.imports import IMPORTS
+from schemas.loops import LOOP_ROUNDS, LOOP_STEPS, LOOPS
 from schemas.metrics import CURATION, DUPLICATES, EMBEDDINGS, FINGERPRINTS, IDLE, MEDIA, MOTION, QUALITY, SCENES
 from schemas.models import ALIASES, MODEL_EXPORTS, MODEL_VERSIONS, MODELS, TRAIN_EPOCHS, TRAIN_SAMPLES
 from schemas.ops import (
@@ -79,6 +81,7 @@ ALL: tuple[Table, ...] = (
     RECTIFIED,
     READINGS,
     READ,
+    LIKENESSES,
     MENTIONS,
     APPEARANCES,
     EXPOSURE,
@@ -111,6 +114,9 @@ ALL: tuple[Table, ...] = (
     EVALUATION_FRAMES,
     COMPARISONS,
     TEST_USES,
+    LOOPS,
+    LOOP_ROUNDS,
+    LOOP_STEPS,
 )
 ROWS_OF_FRAMES: dict[str, Table] = {**OBJECTS_OF, RECTIFIED.name: CROPS, READ.name: READINGS}
 """The table with a frame's rows that belongs to each table of processed frames."""
@@ -154,7 +160,11 @@ __all__ = [
     "IDLE",
     "IMPORTS",
     "JOURNAL",
+    "LIKENESSES",
     "LISTING",
+    "LOOPS",
+    "LOOP_ROUNDS",
+    "LOOP_STEPS",
     "MASKS",
     "MEDIA",
     "MENTIONS",

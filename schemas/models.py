@@ -115,7 +115,7 @@ ALIASES = Table(
         Column("name", pa.string(), "Name of the model."),
         Column("alias", pa.string(), "The alias: `champion`, or another one."),
         Column("number", pa.int64(), "Number of the change of this alias, from 1."),
-        Column("version", pa.int64(), "The version that it refers to from then on."),
+        Column("version", pa.int64(), "The version that it refers to from then on; 0 for none."),
         Column("previous", pa.int64(), "The version that it referred to before; null for none.", nullable=True),
         Column("by", pa.string(), "Who changed it."),
         Column("reason", pa.string(), "Why.", nullable=True),

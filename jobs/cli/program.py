@@ -23,6 +23,7 @@ _COMMANDS = (
     "train",
     "doctor",
     "serve",
+    "upload",
     "serve-models",
 )
 _GROUPS = (
@@ -38,6 +39,7 @@ _GROUPS = (
     "evaluate",
     "profiles",
     "models",
+    "loop",
     "tables",
     "user",
     "key",

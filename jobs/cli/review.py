@@ -22,6 +22,9 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the files.")],
     workspace: WorkspaceOption = None,
     where: WhereOption = None,
+    selection: Annotated[
+        str | None, typer.Option("--selection", help="Only frames of this selection.", metavar="NAME")
+    ] = None,
     n: Annotated[
         int | None, typer.Option("--n", "-n", help="Only this many frames, the most uncertain.", min=1)
     ] = None,
@@ -45,7 +48,7 @@ def export(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export the frames of the review queue with their objects; or those that --where selects.
+    """Export the frames of the review queue with their objects; or those of --selection, or that --where selects.
 
     Example: winnow review export --format cvat --out review-1
     """
@@ -54,7 +57,8 @@ def export(
     from jobs.review.export_reviews import QueueRequest, export_queue
     from jobs.storage.workspace import Workspace
 
-    request = QueueRequest(format_, out, where, n, include_reviewed, media, root, tuple(category or ()), spread)
+    categories = tuple(category or ())
+    request = QueueRequest(format_, out, where, n, include_reviewed, media, root, categories, spread, selection)
     exported = export_queue(Workspace.at(workspace), request)
     if as_json:
         print_json(exported)

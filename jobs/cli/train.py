@@ -262,35 +262,17 @@ def _of_ultralytics(
     as_json: bool,
 ) -> None:
     from jobs.cli.json_output import print_json
+    from jobs.cli.key_values import key_values
     from jobs.cli.show import err
     from jobs.cli.show import out as console
     from jobs.training.train import LICENCE, TrainRequest
     from jobs.training.train import train as run
 
     err.print(f"note: Ultralytics, and what it trains, is under {LICENCE}", soft_wrap=True)
-    settings = tuple(_settings(options or ()))
+    settings = tuple(key_values("--option", options or ()))
     row = run(place, TrainRequest(data, model or "yolo26n", out, epochs or 100, size, batch or 16, seed, settings))
     if as_json:
         print_json(row)
         return
     console.print(f"{row['path']}, SHA-256 {row['model_id']}, in {row['seconds']:.0f} s", soft_wrap=True)
     console.print(row["metrics"], soft_wrap=True)
-
-
-def _settings(options: list[str] | tuple[str, ...]) -> list[tuple[str, object]]:
-    from jobs.core.errors import UserError
-    from transforms.core.plain_yaml import YamlError, read_yaml
-
-    problems: list[str] = []
-    found: list[tuple[str, object]] = []
-    for text in options:
-        key, sign, value = text.partition("=")
-        try:
-            found.append((key, read_yaml(value)))
-        except YamlError as error:
-            problems.append(f"--option {text}: {error}")
-        if not sign:
-            problems.append(f"--option {text}: expected KEY=VALUE")
-    if problems:
-        raise UserError(problems)
-    return found

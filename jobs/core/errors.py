@@ -53,6 +53,14 @@ class RunStopped(Exception):  # noqa: N818 - nothing went wrong
         super().__init__(f"asked to end as {state}")
 
 
+class JobWaits(RunStopped):
+    """A job waits for something outside: it gives its place to other jobs, and is due again after `wait_s` seconds."""
+
+    def __init__(self, what: str, wait_s: float) -> None:
+        super().__init__("paused")
+        self.what, self.wait_s = what, wait_s
+
+
 class StoppedRunError(UserError):
     """A run was paused or cancelled before it was done. Exit codes 4 and 5.
 

@@ -12,8 +12,9 @@ import schemas
 from jobs.core.errors import BrokenTableError, UserError, one_line
 from jobs.core.naming import many
 from jobs.diagnostics.finding import Finding, broken_table
-from jobs.records.job_log import JobLog, Record, jobs_of
+from jobs.records.job_log import JobLog, jobs_of
 from jobs.records.job_tables import of_job
+from jobs.records.numbered_records import Record
 from jobs.storage import delta_log
 from jobs.storage.delta_log import fix_of_loss
 from jobs.storage.maintenance import KEPT_RUNS

@@ -164,7 +164,8 @@ class Gateway:
                 # A job for a cluster is retried when it is submitted to the cluster again.
                 self._retry_or_fail(job, "its process ended without finishing", retry=not job.is_of_ray)
         # Jobs of a gateway that was killed may still be finishing their last blocks.
-        busy = sum(job.state.queued and job.state.state == "running" and not job.is_of_ray for job in jobs)
+        mine = [job for job in jobs if not (job.is_of_ray or job.is_of_loop)]
+        busy = sum(job.state.queued and job.state.state == "running" for job in mine)
         for job in due_jobs(jobs, time.time_ns())[: max(0, self._options.max_jobs - busy)]:
             # The process of a job that is back in the queue may not have ended yet.
             if job.job_id not in self._workers and self._queue.claim(job):

@@ -13,12 +13,16 @@ from typing import Any
 
 from jobs.core.errors import UserError
 from jobs.core.processes import has_ended, is_here, process_identity
-from jobs.records.job_log import JobLog, JobState, Record, fold
+from jobs.records.job_log import JobLog, JobState, fold
+from jobs.records.numbered_records import Record
 from jobs.storage import paths
 from jobs.storage.paths import Place
 
 HEARTBEAT = "heartbeat"
 HEARTBEAT_S = 5.0
+LOOP = "loop"
+"""Who a job is submitted to that is a step of a loop: not to gateways."""
+
 SILENCE_S = 120.0
 """How long the process of a job on another machine may be silent before it is taken for dead."""
 
@@ -59,6 +63,11 @@ class QueuedJob:
     def is_of_ray(self) -> bool:
         """Return whether it was handed to a cluster of Ray, which runs it, rather than to gateways."""
         return self.submitted.get("to") == "ray"
+
+    @property
+    def is_of_loop(self) -> bool:
+        """Return whether it is a step of a loop, whose own job runs it."""
+        return self.submitted.get("to") == LOOP
 
     @property
     def schedule(self) -> str | None:
@@ -115,7 +124,7 @@ class QueuedJob:
 
     def is_due(self, now_ns: int) -> bool:
         """Return whether a gateway may start it."""
-        waits = self.state.queued and self.state.state == "pending" and not self.is_of_ray
+        waits = self.state.queued and self.state.state == "pending" and not (self.is_of_ray or self.is_of_loop)
         # What was written later than now is from before the clock was set back; it must not wait for that time.
         return waits and (self.not_before_ns <= now_ns or self.records[-1].at_ns > now_ns)
 

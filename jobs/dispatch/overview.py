@@ -14,8 +14,9 @@ from jobs.core.job_states import STATES
 from jobs.core.processes import has_ended, is_here
 from jobs.dispatch.gateway_files import lock_path
 from jobs.dispatch.job_queue import JobQueue, QueuedJob, due_jobs
-from jobs.records.job_log import DIED, Record, seen
+from jobs.records.job_log import DIED, seen
 from jobs.records.journal import JournalReader
+from jobs.records.numbered_records import Record
 from jobs.records.progress import Progress
 from jobs.storage.locks import lock_holder
 from jobs.storage.paths import Place

@@ -8,6 +8,7 @@ from jobs.core.errors import UserError
 from jobs.dispatch.task_options import (
     ExportOptions,
     FollowOptions,
+    LoopJobOptions,
     MapOptions,
     ReleaseOptions,
     SelectOptions,
@@ -34,8 +35,9 @@ def command_of(options: TaskOptions, workspace: str) -> list[str]:
         if defaults[name].is_required() or getattr(options, name) != defaults[name].default
     }
     if isinstance(options, ReleaseOptions):
-        name = str(given.pop("name"))
+        name, streams = str(given.pop("name")), given.pop("streams", None)
         words = ["release", "create", name, *_plain(given)]
+        words += ["--streams", ",".join(options.streams)] if streams else []
     elif isinstance(options, SelectOptions):
         words = ["select", *_plain(given)]
     elif isinstance(options, MapOptions):
@@ -45,6 +47,8 @@ def command_of(options: TaskOptions, workspace: str) -> list[str]:
     elif isinstance(options, EvaluateOptions):
         given.pop("by", None)
         words = ["evaluate", "model", str(given.pop("model")), *_plain(given)]
+    elif isinstance(options, LoopJobOptions):
+        words = ["loop", "resume", options.loop]
     elif isinstance(options, FollowOptions):
         raise UserError("objects are followed from the page of review alone, which has no command")
     else:

@@ -23,7 +23,7 @@ from jobs.storage.paths import Place
 from jobs.training.options import TrainOptions
 from transforms.curate.strategy import Strategy
 
-TaskKind = Literal["select", "release", "export", "train", "evaluate", "map", "follow"]
+TaskKind = Literal["select", "release", "export", "train", "evaluate", "map", "follow", "loop"]
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Sql = Annotated[str, Field(max_length=10_000)]
@@ -74,6 +74,7 @@ class ReleaseOptions(_Options):
     name: _Name
     run: _Name | None = None
     note: Annotated[str, Field(max_length=10_000)] | None = None
+    streams: Annotated[tuple[_Name, ...], Field(max_length=100_000)] = ()
 
 
 class MapOptions(_Options):
@@ -159,8 +160,21 @@ class FollowOptions(_Options):
     weights: _Name = "sam2-tiny"
 
 
+class LoopJobOptions(_Options):
+    """The loop whose steps a job does; its own options are in its records."""
+
+    loop: _Name
+
+
 TaskOptions = (
-    SelectOptions | ReleaseOptions | ExportOptions | TrainOptions | EvaluateOptions | MapOptions | FollowOptions
+    SelectOptions
+    | ReleaseOptions
+    | ExportOptions
+    | TrainOptions
+    | EvaluateOptions
+    | MapOptions
+    | FollowOptions
+    | LoopJobOptions
 )
 
 OPTIONS: Mapping[TaskKind, type[TaskOptions]] = {
@@ -171,6 +185,7 @@ OPTIONS: Mapping[TaskKind, type[TaskOptions]] = {
     "evaluate": EvaluateOptions,
     "map": MapOptions,
     "follow": FollowOptions,
+    "loop": LoopJobOptions,
 }
 
 
@@ -201,7 +216,7 @@ def check(options: TaskOptions, place: Place) -> None:
         options.check()
     elif isinstance(options, EvaluateOptions):
         options.measured()
-    elif isinstance(options, FollowOptions):
+    elif isinstance(options, FollowOptions | LoopJobOptions):
         return
     elif isinstance(options, SelectOptions):
         if wrong := wrong_with("selection", options.name):

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 import schemas
-from jobs.core.errors import JobStateError, RunStopped, UserError, one_line
+from jobs.core.errors import JobStateError, JobWaits, RunStopped, UserError, one_line
 from jobs.core.naming import new_job_id
 from jobs.datasets import release
 from jobs.datasets.export import export
@@ -23,6 +23,7 @@ from jobs.dispatch.job_queue import JobQueue, QueuedJob
 from jobs.dispatch.task_options import (
     ExportOptions,
     FollowOptions,
+    LoopJobOptions,
     MapOptions,
     ReleaseOptions,
     SelectOptions,
@@ -89,6 +90,13 @@ def run(workspace: Workspace, job: QueuedJob, listener: ProgressListener | None 
             from jobs.evaluation.evaluate_model import run as evaluate
 
             result = evaluate(EvaluateJob(workspace, job.job_id, claim, journal, listener), options)
+        elif isinstance(options, LoopJobOptions):
+            from jobs.active_learning.run import LoopJob
+            from jobs.active_learning.run import run as run_loop
+            from jobs.dispatch.child_jobs import LoopChildJobs
+
+            children = LoopChildJobs(workspace, job.job_id, listener)
+            result = run_loop(LoopJob(workspace, job.job_id, claim, journal, children), options.loop)
         else:
             result = _result(workspace, job.job_id, options, _Reporter(claim, journal))
         claim.check()
@@ -99,7 +107,7 @@ def run(workspace: Workspace, job: QueuedJob, listener: ProgressListener | None 
     except BaseException as error:
         state = error.state if isinstance(error, RunStopped) else "paused" if listener.interrupted else "failed"
         said = one_line(error) or type(error).__name__
-        state = claim.release(state, {"error": said} if state == "failed" else None)
+        state = claim.release(state, {"error": said} if state == "failed" else _waiting(error))
         if state == "cancelled":
             forget(workspace.root, job.job_id)
         word = state if state in {"paused", "cancelled", "failed"} else "paused"
@@ -110,6 +118,13 @@ def run(workspace: Workspace, job: QueuedJob, listener: ProgressListener | None 
     finally:
         journal.close()
     return result
+
+
+def _waiting(error: BaseException) -> dict[str, Any] | None:
+    """Return what is recorded of a job that waits for something outside; None for another one."""
+    if not isinstance(error, JobWaits):
+        return None
+    return {"reason": error.what, "not_before_ns": time.time_ns() + int(error.wait_s * 1e9)}
 
 
 def run_here(workspace: Workspace, job_id: str, listener: ProgressListener) -> dict[str, Any]:
@@ -218,7 +233,7 @@ def _release(workspace: Workspace, job_id: str, options: ReleaseOptions) -> dict
     note = "; ".join(part for part in (options.note, f"made by job {job_id}") if part)
     made = rows.filter(pc.equal(rows["note"], note))["name"].to_pylist()
     if options.name not in made:
-        release.create(store, options.name, options.run, note)
+        release.create(store, options.name, options.run, note, options.streams or None)
     return {"name": options.name}
 
 

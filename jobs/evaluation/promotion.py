@@ -13,6 +13,7 @@ from jobs.core.naming import many
 from jobs.models import registry
 from jobs.models.registry import ModelVersion
 from jobs.storage.store import Store
+from jobs.training.options import VAL
 
 CHAMPION = "champion"
 """The alias that needs evidence; others are free."""
@@ -94,22 +95,27 @@ def promote(
     )
 
 
-def evidence_for(store: Store, version: ModelVersion) -> Evidence:
-    """Return what speaks for a version as champion, and against it, given the champion that there is now.
+def evidence_for(store: Store, version: ModelVersion, against: ModelVersion | None = None) -> Evidence:
+    """Return what speaks for a version and against it, next to `against`, or else the champion that there is now.
 
     The default rule: measured on frames that it has not seen; AP better than the champion's on the same frames by a
     paired bootstrap (mean above 0, 5 % bound above -0.005); no category of 50 objects or more that loses more than 0.03
     at its 5 % bound; the same boxes from its ONNX file, where there is one; a licence that is stated, and no copyleft
     where the champion has none.
     """
-    mine = [row for row in store.read(schemas.EVALUATIONS).to_pylist() if row["model_id"] == version.model_id]
+    # Its best epoch was chosen by the frames of `val`, so that figures on these flatter it.
+    mine = [
+        row
+        for row in store.read(schemas.EVALUATIONS).to_pylist()
+        if row["model_id"] == version.model_id and row["split"] != VAL
+    ]
     mine.sort(key=lambda row: row["created_ns"])
-    champion = registry.current(store, version.name, CHAMPION)
-    before = registry.find(store, f"{version.name}@{champion}") if champion else None
+    champion = 0 if against else registry.current(store, version.name, CHAMPION)
+    before = registry.find(store, f"{version.name}@{champion}") if champion else against
     on = f"winnow evaluate model {version.reference} --on release:{version.row['release'] or 'NAME'}/test"
     if not mine:
-        against = f" --against @{CHAMPION}" if before else ""
-        missing = Clause("measured", False, f"it was never measured on frames that it has not seen: {on}{against}")
+        other = f" --against {against.reference if against else f'@{CHAMPION}'}" if before else ""
+        missing = Clause("measured", False, f"it was never measured on frames that it has not seen: {on}{other}")
         return Evidence((missing, *_others(store, version, before)), None)
     last = mine[-1]
     measured = Clause(

@@ -171,7 +171,7 @@ def set_alias(
     is_forced: bool = False,
     evaluation_id: str | None = None,
 ) -> dict[str, Any]:
-    """Have an alias refer to a version from now on, and return the row of that change.
+    """Have an alias refer to a version from now on, 0 for none any more, and return the row of that change.
 
     `expect`: the version that it refers to now, 0 for none; None for any. Raises `UserError` for a version
     that is not there, and `JobStateError` where the alias refers to another one than expected: somebody was first.
@@ -180,7 +180,8 @@ def set_alias(
         raise UserError(wrong)
     if alias.isdecimal():
         raise UserError(f"alias {alias}: expected a word, since numbers are versions")
-    find(store, f"{name}@{version}")
+    if version:
+        find(store, f"{name}@{version}")
     made: dict[str, Any] = {}
 
     def change(snapshot: Snapshot) -> Change:
@@ -219,24 +220,21 @@ def current(store: Store, name: str, alias: str) -> int:
 
 
 def roll_back(store: Store, name: str, alias: str, *, by: str, reason: str | None = None) -> dict[str, Any]:
-    """Have an alias refer to the version before the last change; that is a change, too.
+    """Have an alias refer to the version before the one that it refers to now; that is a change, too.
 
-    Raises `UserError` where there was none before.
+    A second rollback goes one further back, and not forward to what the first one took away. Raises `UserError` where
+    there was none before.
     """
-    changes = history(store, name, alias)
-    if not changes or changes[-1]["previous"] is None:
+    standing: list[int] = []
+    for change in history(store, name, alias):
+        if change["version"] in standing:
+            del standing[standing.index(change["version"]) + 1 :]
+        else:
+            standing.append(change["version"])
+    if len(standing) < 2:
         raise UserError(f"{name}@{alias}: there is no version before that it could go back to")
-    last = changes[-1]
-    return set_alias(
-        store,
-        name,
-        last["previous"],
-        alias,
-        by=by,
-        reason=reason or "rollback",
-        expect=last["version"],
-        is_forced=False,
-    )
+    before, now = standing[-2:]
+    return set_alias(store, name, before, alias, by=by, reason=reason or "rollback", expect=now, is_forced=False)
 
 
 def history(store: Store, name: str, alias: str | None = None) -> list[dict[str, Any]]:

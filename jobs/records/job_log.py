@@ -1,7 +1,6 @@
 """Log of a job: numbered records that are created once and never changed; folding them gives the job's state.
 
-The records of a job are in `WORKSPACE/jobs/JOB_ID/` as `000001.json`, `000002.json`, …: the number alone is the name,
-so that two writers can never both write the n-th record. The first one wins; the other one reads again.
+The records of a job are in `WORKSPACE/jobs/JOB_ID/`, as `jobs.records.numbered_records` writes them.
 
 | word          | written by         | state after it                                                          |
 | ------------- | ------------------ | ----------------------------------------------------------------------- |
@@ -23,12 +22,8 @@ so that two writers can never both write the n-th record. The first one wins; th
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from dataclasses import replace as altered
 from types import MappingProxyType
 from typing import Any
@@ -37,6 +32,7 @@ from jobs.core.errors import JobStateError, UserError
 from jobs.core.job_states import ASKED_FOR, ENDED, FINAL, PAUSED_OR_FAILED, JobStateName
 from jobs.core.naming import wrong_with
 from jobs.core.processes import has_ended
+from jobs.records.numbered_records import NumberedRecords, Record
 from jobs.storage.paths import Place
 
 STATE_AFTER: Mapping[str, JobStateName | None] = MappingProxyType(
@@ -64,17 +60,6 @@ REQUESTS = frozenset(word for word, state in STATE_AFTER.items() if state is Non
 _LASTING = frozenset({"pause-after", "step", "stop"})
 DIED = "its process ended without finishing"
 _FOLDER = "jobs"
-_RECORD = re.compile(r"(\d{6,})\.json")
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record of a job: its number from 1, its word, its time in ns since 1970, and its data."""
-
-    number: int
-    word: str
-    at_ns: int
-    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,32 +142,14 @@ def _asked(now: JobState, record: Record) -> JobState:
     return altered(now, request=record)
 
 
-class JobLog:
+class JobLog(NumberedRecords):
     """The records of one job of the workspace at `root`. They need not exist yet."""
 
     def __init__(self, root: Place, job_id: str) -> None:
         if problem := wrong_with("job", job_id):
             raise UserError(problem)
+        super().__init__(root / _FOLDER / job_id, "job")
         self.job_id = job_id
-        self.folder = root / _FOLDER / job_id
-        # Records never change, so that each is read once.
-        self._known: dict[int, Record] = {}
-
-    def records(self) -> list[Record]:
-        """Return all records in order."""
-        numbers = self._numbers()
-        if not self._known.keys() <= set(numbers):
-            # The job was cleared.
-            self._known.clear()
-        for number in numbers:
-            if number not in self._known:
-                self._known[number] = self._read(number)
-        return [self._known[number] for number in numbers]
-
-    def last(self) -> Record | None:
-        """Return the last record, if there is any."""
-        records = self.records()
-        return records[-1] if records else None
 
     def state(self) -> JobState | None:
         """Return the state of the job; None if it has no records."""
@@ -203,8 +170,7 @@ class JobLog:
             if after is not None and after != last:
                 return None
             self._refuse(word, fold(records))
-            record = Record(last + 1, word, time.time_ns(), dict(data or {}))
-            if self._create(record):
+            if record := self.create(last + 1, word, data):
                 return record
 
     def _refuse(self, word: str, state: JobState | None) -> None:
@@ -213,28 +179,6 @@ class JobLog:
         if state.state == "failed" and word in {"resume", "step", "pause-after", "cancel"}:
             return
         raise JobStateError(f"job {self.job_id} is {state.state}; {word} is for a job that is not over")
-
-    def _numbers(self) -> list[int]:
-        return sorted(int(found[1]) for name in self.folder.names() if (found := _RECORD.fullmatch(name)))
-
-    def _path(self, number: int) -> Place:
-        return self.folder / f"{number:06}.json"
-
-    def _read(self, number: int) -> Record:
-        path = self._path(number)
-        try:
-            values = json.loads(path.read())
-            return Record(number, values["word"], values["at_ns"], values["data"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no record of a job: {type(error).__name__}: {error}") from error
-
-    def _create(self, record: Record) -> bool:
-        """Write a record as a whole under its number; False if the number was taken."""
-        values = {"word": record.word, "at_ns": record.at_ns, "data": record.data, "said": secrets.token_hex(4)}
-        if not self._path(record.number).create(json.dumps(values).encode() + b"\n"):
-            return False
-        self._known[record.number] = record
-        return True
 
 
 def seen(job_log: JobLog) -> JobState | None:

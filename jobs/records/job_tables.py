@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs.records.job_log import Record
+from jobs.records.numbered_records import Record
 from jobs.storage.paths import Place
 from jobs.storage.written_versions import Written, WrittenVersions
 

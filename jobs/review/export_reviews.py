@@ -19,6 +19,7 @@ from jobs.core.naming import wrong_with_category
 from jobs.core.optional_packages import require
 from jobs.datasets.atomic_publish import staged
 from jobs.datasets.export_objects import objects_of
+from jobs.datasets.frame_sampling import frames_of
 from jobs.datasets.media import bring
 from jobs.datasets.staleness import refuse_outdated
 from jobs.review.decisions import SEEN, tags_in
@@ -56,7 +57,8 @@ class QueueRequest:
     `spread`: of frames of a stream that are no more seconds apart, and of a group of duplicates, only the most
     uncertain one; 0 for all of them, and None for `route.spread` with `n`, and 0 without. Frames that somebody has
     reviewed are left out, unless `include_reviewed`. `root` is put before the names of images in Label Studio's tasks.
-    `categories` are offered in addition to those that the tables know.
+    `categories` are offered in addition to those that the tables know. `selection`: only frames of this selection, also
+    those that no queue has.
     """
 
     format: ReviewFormat
@@ -68,6 +70,7 @@ class QueueRequest:
     root: str = "/data/local-files/?d="
     categories: tuple[str, ...] = ()
     spread: float | None = None
+    selection: str | None = None
 
 
 def export_queue(workspace: Workspace, request: QueueRequest) -> dict[str, Any]:
@@ -124,16 +127,20 @@ def _check(request: QueueRequest) -> None:
 
 def _rows(view: View, request: QueueRequest) -> tuple[pa.Table, dict[str, Any]]:
     """Return the frames to review, with the names of their images, in order of stream and number; and `near`."""
-    if request.where is None and schemas.ROUTING.written_by not in view.selection.keys:
+    is_queue = request.where is None and request.selection is None
+    if is_queue and schemas.ROUTING.written_by not in view.selection.keys:
         raise UserError(
             "there is no review queue; run with the stage route (winnow run with --add-stage route), or say which "
             "frames with --where"
         )
     # Routes do not depend on overrides, but nobody needs to be asked about a frame that was dropped by hand.
     queue = f"route = 'person' AND NOT coalesce(list_contains(reasons, '{BY_HAND}'), false)"
-    test = f"({request.where})" if request.where else queue
+    test = f"({request.where})" if request.where else queue if is_queue else "true"
     columns = ", ".join(("stream_id", "frame_idx", "content_hash", "width", "height", "uri", *COLUMNS))
     rows = pl.DataFrame(view.sql(f"SELECT {columns} FROM curated WHERE status = 'ok' AND {test}"))
+    if request.selection is not None:
+        rows = rows.with_columns(pl.col("stream_id", "content_hash").cast(pl.String))
+        rows = rows.join(frames_of(view, request.selection), on=[*FRAME_KEY, "content_hash"], how="semi")
     rows, near = _chosen(rows, view, request)
     rows = rows.sort(FRAME_KEY).drop("keep", "group_id", "time_ns")
     seen = view.lazy("reviews").filter(decision=SEEN).select(*FRAME_KEY, "content_hash", "attributes").collect()

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from jobs.core.errors import UserError
 from jobs.core.job_states import ENDED, STATES
-from jobs.records.job_log import REQUESTS, STATE_AFTER, JobLog, JobState, Record, fold, jobs_of
+from jobs.records.job_log import REQUESTS, STATE_AFTER, JobLog, JobState, fold, jobs_of
+from jobs.records.numbered_records import Record
 from jobs.storage.paths import place
 from tests.helpers import on_disk
 from tests.waiting import ended
