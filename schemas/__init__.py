@@ -16,6 +16,8 @@ from schemas.annotations import (
 )
 from schemas.brands import (
     APPEARANCES,
+    ASKED_CLOUD,
+    ASKED_LOCAL,
     BRANDS,
     CROPS,
     EDGES,
@@ -83,6 +85,8 @@ ALL: tuple[Table, ...] = (
     READ,
     LIKENESSES,
     MENTIONS,
+    ASKED_LOCAL,
+    ASKED_CLOUD,
     APPEARANCES,
     EXPOSURE,
     BRANDS,
@@ -135,6 +139,8 @@ __all__ = [
     "ANNOTATED",
     "ANNOTATIONS",
     "APPEARANCES",
+    "ASKED_CLOUD",
+    "ASKED_LOCAL",
     "BRANDS",
     "BY_NAME",
     "CAPTIONS",
