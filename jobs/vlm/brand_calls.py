@@ -94,7 +94,7 @@ class BrandCalls:
     def open_frames(self) -> set[tuple[str, int]]:
         """Return the frames with crops that have no answer now, as (stream, number)."""
         answers = self._answers()
-        return set(_frames([each for each in self._requests() if _is_open(answers, each)]))
+        return _frames([each for each in self._requests() if _is_open(answers, each)])
 
     def ask(self) -> tuple[int, list[Row]]:
         """Ask about what has no answer; return on how many frames all now have one. There are no faults of frames."""
