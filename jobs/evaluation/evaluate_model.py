@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 import schemas
+from jobs.core.naming import many
 from jobs.core.plain_values import finite
 from jobs.evaluation import test_side
 from jobs.evaluation.detection import found_on
@@ -231,7 +232,7 @@ def _select_worst(store: Store, version: ModelVersion, side: TestSide, figures: 
             "rank": rank,
             "strategy": "worst",
             "stratum": "",
-            "reason": f"{int(errors.missed[at])} objects missed, {int(errors.wrong[at])} boxes that are none",
+            "reason": f"{many(int(errors.missed[at]), 'object')} missed, {int(errors.wrong[at])} boxes that are none",
             "value": float(total[at]),
             "created_ns": now,
         }
