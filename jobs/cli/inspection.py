@@ -9,7 +9,7 @@ import typer
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
 from jobs.cli.places import store_of
-from jobs.core.naming import shortened
+from jobs.core.naming import many, shortened
 
 _SHOWN_GAPS = 8
 
@@ -44,7 +44,8 @@ def job(
     kept = (found["counts"] or {}).get("kept")
     of_these = "" if kept is None else f", {kept:,} kept"
     out.print(
-        f"run {found['job_id']}: {found['state']}, profile {found['profile']}, {found['frames']:,} frames{of_these}"
+        f"run {found['job_id']}: {found['state']}, profile {found['profile']}, "
+        f"{many(found['frames'], 'frame')}{of_these}"
     )
     if found["parent"]:
         out.print(f"parent: {found['parent']}")
@@ -79,7 +80,7 @@ def runs(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
 def _run_line(row: dict[str, Any]) -> str:
     took = "" if row["seconds"] is None else f", {row['seconds']:.1f} s"
     kept = "" if row["kept"] is None else f", {row['kept']:,} kept"
-    text = f"{row['job_id']} {row['state']}, profile {row['profile']}, {row['frames']:,} frames{kept}{took}"
+    text = f"{row['job_id']} {row['state']}, profile {row['profile']}, {many(row['frames'], 'frame')}{kept}{took}"
     if not row["parent"]:
         text += f", {shortened(row['inputs'])}"
     if row["error"]:

@@ -30,10 +30,12 @@ class LineWorker:
         device: MaskDevice,
         is_busy: Callable[[], str | None],
         check: Callable[[], object] = lambda: None,
+        idle_s: float = IDLE_S,
     ) -> None:
         """Start nothing yet.
 
-        `what` it makes, in the plural; `command`: its module and arguments. `is_busy` names a job that runs, or None:
+        `what` it makes, in the plural; `command`: its module and arguments, which `idle_s` follows: it ends after so
+        many seconds without a request. `is_busy` names a job that runs, or None:
         where there may be a GPU, the process does not take it from one unless `device` is `cpu`, and ends once a job
         has begun. `check` raises `UserError` for what can be seen to be missing before the process is started.
         """
@@ -42,6 +44,7 @@ class LineWorker:
         self._device = device
         self._is_busy = is_busy
         self._check = check
+        self._idle_s = idle_s
         self._process: subprocess.Popen[str] | None = None
         self._lock = Lock()
         self._places = BoundedSemaphore(_MOST_WAITING)
@@ -125,7 +128,7 @@ class LineWorker:
             self._check()
             hidden = {"CUDA_VISIBLE_DEVICES": ""} if self._device == "cpu" else {}
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                python("-m", *self._command),
+                python("-m", *self._command, str(self._idle_s)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

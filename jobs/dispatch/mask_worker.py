@@ -48,10 +48,11 @@ class MaskWorker(LineWorker):
         # Weights that are missing are reported at once, and no process is started for them.
         super().__init__(
             "masks",
-            ("jobs.dispatch.mask_process", weights, str(idle_s)),
+            ("jobs.dispatch.mask_process", weights),
             device,
             is_busy,
             lambda: in_folder("--mask-weights", weights, CLICK_KINDS),
+            idle_s,
         )
 
     def ask(self, request: MaskRequest) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class TrialWorker(LineWorker):
 
     def __init__(self, device: MaskDevice, is_busy: Callable[[], str | None], idle_s: float = IDLE_S) -> None:
         """Start nothing yet. `device` and `is_busy` as of every such worker."""
-        super().__init__("trials of models", ("jobs.dispatch.trial_process", str(idle_s)), device, is_busy)
+        super().__init__("trials of models", ("jobs.dispatch.trial_process",), device, is_busy, idle_s=idle_s)
 
     def estimate(self, workspace: Workspace, options: TrainOptions) -> dict[str, Any] | None:
         """Return `step_s`, `frame_s`, `minutes` and `memory_bytes` of a training here; None with nothing to learn from.

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 import schemas
+from jobs.core.naming import many
 from jobs.core.plain_values import finite
 from jobs.evaluation.model_figures import ModelFigures
 from jobs.evaluation.test_side import TestSide
@@ -169,7 +170,7 @@ def _select_worst(store: Store, version: ModelVersion, side: TestSide, figures: 
             "rank": rank,
             "strategy": "worst",
             "stratum": "",
-            "reason": f"{int(errors.missed[at])} objects missed, {int(errors.wrong[at])} boxes that are none",
+            "reason": f"{many(int(errors.missed[at]), 'object')} missed, {int(errors.wrong[at])} boxes that are none",
             "value": float(total[at]),
             "created_ns": now,
         }

@@ -91,6 +91,11 @@ class BrandCalls:
         missing = [each for each in requests if _is_open(answers, each)]
         return vlm_stage.CallSurvey(len(_frames(requests)), len(_frames(missing)))
 
+    def open_frames(self) -> set[tuple[str, int]]:
+        """Return the frames with crops that have no answer now, as (stream, number)."""
+        answers = self._answers()
+        return _frames([each for each in self._requests() if _is_open(answers, each)])
+
     def ask(self) -> tuple[int, list[Row]]:
         """Ask about what has no answer; return on how many frames all now have one. There are no faults of frames."""
         requests, answers = self._requests(), self._answers()

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.errors import UserError
+from jobs.core.naming import many
 from jobs.core.optional_packages import missing
 from jobs.core.stage import Stage
 from jobs.records.run_record import StageOutcome
@@ -63,7 +64,7 @@ def unasked(outcome: StageOutcome, params: EscalateParams) -> str | None:
     reason = (
         f"{why} is set" if why else "escalate.max_usd, or the endpoint's patience, was used up; run again to continue"
     )
-    return f"the model was not asked about {left:,} frames: {reason}"
+    return f"the model was not asked about {many(left, 'frame')}: {reason}"
 
 
 def unanswered(outcome: StageOutcome, params: EscalateParams) -> str | None:
