@@ -1,4 +1,6 @@
-"""Images of the pages for the documents, made of the demo, and the keys of each page: `python -m tests.screenshots`.
+"""Images of the pages for the documents, and the keys of each page: `python -m tests.screenshots`.
+
+They are of the demo, and those of models of generated shapes, with figures that are known.
 
 Each image has 256 colours or fewer, so that all of them together stay small.
 """
@@ -21,9 +23,12 @@ from jobs.demo import STREAM
 from jobs.dispatch import tasks
 from jobs.dispatch.job_queue import JobQueue
 from jobs.dispatch.task_options import ExportOptions, ReleaseOptions, SelectOptions, TaskOptions
+from jobs.evaluation import promotion
+from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.jobs.web.browsing import chromium, entrance, opened, winnow
 from tests.reference import ROOT
+from tests.training_material import evaluated, labelled_workspace, placed, trained
 from tests.web_process import server_process
 
 FOLDER = ROOT / "docs/pages"
@@ -84,30 +89,57 @@ def screenshots(export: str) -> Iterator[Screenshot]:
     yield Screenshot("jobs", "jobs", ".table tbody tr", "dark")
 
 
+def of_models(job_id: str) -> Iterator[Screenshot]:
+    """Yield what is to be made of models; `job_id` is that of a training that is done."""
+    form = f"models/train?like={job_id}"
+    yield Screenshot("train", form, "section table", clicks=("button:text-is('Pre-flight')",), awaits_last=True)
+    yield Screenshot("training", f"models/trainings/{job_id}", "li img")
+    yield Screenshot("model", "models/of/yard?version=2", ".figure", "dark")
+    yield Screenshot("disagreements", "models/frames", "figure img")
+
+
 def main() -> None:
     """Make all images, or those that the arguments name."""
     wanted = sys.argv[1:]
     FOLDER.mkdir(exist_ok=True)
+    keys: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / _PROJECT
-        export = _prepared(Path(folder), place)
-        with (
-            server_process(place, pages=True) as server,
-            chromium() as browser,
-            opened(browser, entrance(server), viewport=_WINDOW) as page,
-        ):
-            page.wait_for_url("**/overview")
-            for each in screenshots(export):
-                if not wanted or each.name in wanted:
-                    (FOLDER / f"{each.name}.png").write_bytes(_image(page, server.url, each, folder))
-                    print(each.name)
-            if not wanted:
-                keys = _keys(page, server.url, [each.place for each in screenshots(export) if not each.clicks])
-                PAGE.write_text(_KEYS.sub(lambda found: f"{found[1]}\n{keys}\n{found[2]}", PAGE.read_text()))
+        for prepared, shown in ((_prepared, screenshots), (_with_models, of_models)):
+            if wanted and not any(each.name in wanted for each in shown("")):
+                continue
+            place, job_id = prepared(Path(folder))
+            with (
+                server_process(place, pages=True) as server,
+                chromium() as browser,
+                opened(browser, entrance(server), viewport=_WINDOW) as page,
+            ):
+                page.wait_for_url("**/overview")
+                for each in shown(job_id):
+                    if not wanted or each.name in wanted:
+                        project = f"{server.url}/p/{place.name}"
+                        (FOLDER / f"{each.name}.png").write_bytes(_image(page, project, each, folder))
+                        print(each.name)
+                if not wanted:
+                    places = [each.place for each in shown(job_id) if not each.clicks]
+                    _add_keys(keys, page, f"{server.url}/p/{place.name}", places)
+    if keys:
+        PAGE.write_text(_KEYS.sub(lambda found: f"{found[1]}\n{_table_of(keys)}\n{found[2]}", PAGE.read_text()))
 
 
-def _prepared(folder: Path, place: Path) -> str:
-    """Make the demo, two releases of it and an export; return the id of the latter."""
+def _with_models(folder: Path) -> tuple[Path, str]:
+    """Make a set of generated shapes, trainings and versions of known figures; return it, and the id of a training."""
+    workspace = labelled_workspace(folder / "models")
+    one, two = placed(workspace, "yard", 0.41), placed(workspace, "yard", 0.62)
+    evaluated(workspace, (one, 0.5))
+    promotion.promote(Store(workspace.root), one.reference, by="ann", reason="the first")
+    evaluated(workspace, (one, 0.5), (two, 0.9))
+    job_id, _ = trained(workspace, "yard", [round((epoch / 14) ** 0.6, 2) for epoch in range(15)])
+    return workspace.folder, job_id
+
+
+def _prepared(folder: Path) -> tuple[Path, str]:
+    """Make the demo, two releases of it and an export; return it, and the id of the latter."""
+    place = folder / _PROJECT
     winnow("demo", "--out", str(folder / "sample"))
     (folder / "sample" / "tables").rename(place)
     workspace = Workspace.at(place)
@@ -118,7 +150,7 @@ def _prepared(folder: Path, place: Path) -> str:
     _made(workspace, ReleaseOptions(name="v2", note="with the frames of the night"))
     _made(workspace, SelectOptions(name="week-47", n=60))
     split = {"train": 0.7, "val": 0.3}
-    return _made(workspace, ExportOptions(format="coco", release="v1", split=split, everything=True))
+    return place, _made(workspace, ExportOptions(format="coco", release="v1", split=split, everything=True))
 
 
 def _made(workspace: Workspace, options: TaskOptions) -> str:
@@ -131,26 +163,28 @@ def _made(workspace: Workspace, options: TaskOptions) -> str:
     return job_id
 
 
-def _keys(page: Page, url: str, places: Sequence[str]) -> str:
-    """Return a table of the keys that pages list."""
-    found: dict[str, dict[str, str]] = {}
+def _add_keys(found: dict[str, dict[str, str]], page: Page, project: str, places: Sequence[str]) -> None:
+    """Add the keys that pages of a project list, by group."""
     for place in dict.fromkeys([*places, "review"]):
-        page.goto(f"{url}/p/{_PROJECT}/{place}")
+        page.goto(f"{project}/{place}")
         page.get_by_role("heading").first.wait_for()
         page.wait_for_timeout(_SETTLED_MS)
         page.keyboard.press("?")
         page.get_by_role("dialog").wait_for()
         for group, rows in page.evaluate(_LISTED):
             found.setdefault(group, {}).update({what: keys for keys, what in rows})
+
+
+def _table_of(found: dict[str, dict[str, str]]) -> str:
     lines = ["| where | keys | what |", "| --- | --- | --- |"]
     for group, rows in sorted(found.items(), key=lambda each: (each[0] not in _FIRST, each[0])):
         lines += [f"| {group} | {keys.replace('|', '&#124;')} | {what} |" for what, keys in rows.items()]
     return "\n".join(lines)
 
 
-def _image(page: Page, url: str, what: Screenshot, folder: str) -> bytes:
+def _image(page: Page, project: str, what: Screenshot, folder: str) -> bytes:
     page.emulate_media(color_scheme=what.theme, reduced_motion="reduce")
-    page.goto(f"{url}/p/{_PROJECT}/{what.place}")
+    page.goto(f"{project}/{what.place}")
     if what.awaits_last:
         for selector in what.clicks:
             page.locator(selector).first.click()

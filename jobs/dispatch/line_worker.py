@@ -35,9 +35,9 @@ class LineWorker:
         """Start nothing yet.
 
         `what` it makes, in the plural; `command`: its module and arguments, which `idle_s` follows: it ends after so
-        many seconds without a request. `is_busy` names a job that runs, or None:
-        where there may be a GPU, the process does not take it from one unless `device` is `cpu`, and ends once a job
-        has begun. `check` raises `UserError` for what can be seen to be missing before the process is started.
+        many seconds without a request. `is_busy` names a job that runs, or None: where there may be a GPU, the process
+        does not take it from one unless `device` is `cpu`, and ends once a job has begun. `check` raises `UserError`
+        for what can be seen to be missing before the process is started.
         """
         self._what = what
         self._command = command
