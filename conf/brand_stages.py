@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import schemas
-from conf.stage_spec import ModelWork, Params, Read, StageSpec, TableWork
-from transforms.brands import crop_models, crops, exposure, match, match_words, playing_field, regions, text_lines, vote
+from conf import stage_checks
+from conf.stage_spec import REACH, CallWork, ModelWork, Params, Read, StageSpec, TableWork
+from transforms.brands import (
+    asking,
+    crop_models,
+    crops,
+    emblems,
+    exposure,
+    logos,
+    match,
+    match_logos,
+    match_words,
+    playing_field,
+    regions,
+    text_lines,
+    vote,
+)
 from transforms.frames import clip, clip_frame, image
 
 _IMAGE_KEY = Params("image")
+_ASKS = (asking.brand_question, asking.enlarged)
+_ANSWERS_OF = {"licence": "terms"}
 _SEES = (image.decode_color, clip_frame.ClipFrame.color)
 _DECODES = (
     *(image.read_header, image.decode_checked, image.shrink),
@@ -28,7 +45,7 @@ MEASURED = (
         "edges",
         "pixels",
         schemas.EDGES,
-        code=(*_DECODES, text_lines.find_lines, crops.line_rows),
+        code=(*_DECODES, text_lines.find_lines, emblems.find_emblems, crops.line_rows),
         params=(_IMAGE_KEY, Params("edges")),
         optional=True,
         measure=crops.EdgeMeasure,
@@ -69,25 +86,66 @@ FOLLOWED = (
         optional=True,
         packages=crop_models.PACKAGES,
         extra="ocr",
-        model=ModelWork("rapidocr", "read", crop_models.make_crop_reader, shown="crops", like="rectify"),
+        model=ModelWork("rapidocr", "read", crop_models.make_crop_reader, shown="lines", like="rectify"),
+    ),
+    StageSpec(
+        "logos",
+        "table",
+        schemas.LIKENESSES,
+        code=(logos.references, logos.likenesses, logos.compute_logos),
+        reads=(Read("rectify"),),
+        optional=True,
+        work=TableWork(logos.compute_logos, lists=(schemas.BRANDS,)),
     ),
     StageSpec(
         "match",
         "table",
         schemas.MENTIONS,
-        code=(match_words.mentions_of, match.compute_mentions),
+        code=(match_words.mentions_of, match_logos.logo_mentions, match.compute_mentions),
         params=(Params("match"),),
-        reads=(Read("read"),),
+        reads=(Read("read"), Read("logos")),
         optional=True,
         work=TableWork(match.compute_mentions, lists=(schemas.BRANDS,)),
+    ),
+    StageSpec(
+        "ask_local",
+        "calls",
+        schemas.ASKED_LOCAL,
+        code=_ASKS,
+        params=(Params("ask_local", without=REACH, also=_ANSWERS_OF),),
+        more_tables=(schemas.ESCALATIONS,),
+        reads=(Read("match"), Read("rectify")),
+        optional=True,
+        joins=lambda config, chosen: "match" in chosen and bool(config.ask_local.model),
+        calls=CallWork("brands", "ask_local"),
+        checks=(stage_checks.safe_calls,),
+    ),
+    StageSpec(
+        "ask_cloud",
+        "calls",
+        schemas.ASKED_CLOUD,
+        code=_ASKS,
+        params=(Params("ask_cloud", without=REACH, also=_ANSWERS_OF),),
+        more_tables=(schemas.ESCALATIONS,),
+        reads=(Read("match"), Read("rectify"), Read("ask_local", needed=False, if_there=True)),
+        optional=True,
+        joins=lambda config, chosen: "match" in chosen and bool(config.ask_cloud.model),
+        calls=CallWork("brands", "ask_cloud"),
+        checks=(stage_checks.safe_calls,),
     ),
     StageSpec(
         "vote",
         "table",
         schemas.APPEARANCES,
-        code=(vote.appearances, vote.frame_seconds),
+        code=(vote.appearances, vote.frame_seconds, vote.with_answers),
         params=(Params("vote"),),
-        reads=(Read("match"), Read("regions"), Read("frames")),
+        reads=(
+            Read("match"),
+            Read("regions"),
+            Read("frames"),
+            Read("ask_local", needed=False, if_there=True),
+            Read("ask_cloud", needed=False, if_there=True),
+        ),
         optional=True,
         work=TableWork(vote.compute_appearances),
     ),

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Kind = Literal["pixels", "model", "table", "calls"]
 Weights = Literal["none", "folder", "open_clip", "rapidocr", "detector", "sam2_package"]
 Scope = Literal["frame", "stream", "run", "workspace"]
+REACH = ("url", "key_env", "attempts", "timeout_s", "per_minute", "parallel", "wait_s", "usd_in", "usd_out", "max_usd")
+"""Parameters of calls of a model: how it is reached, and what may be spent, changes no answer."""
+
 Condition = Callable[["PipelineConfig"], bool]
 Check = Callable[["PipelineConfig", str], list[str]]
 
@@ -163,7 +166,8 @@ class ModelWork:
     `make` returns what makes the model, given the number of its threads. Its first section of parameters is `section`.
 
     `shown`: single `frames`; `objects`, the frames on which the first stage that is read has found some, with these;
-    `stretches`: the frames after such a frame; `crops`: those with regions that are read. `like` is another stage
+    `stretches`: the frames after such a frame; `crops`: those with regions that are read or compared with
+    logos; `lines`: those with regions that are read. `like` is another stage
     that chooses the frames; with `route` they are those that the stage `route` sends there, and its objects count in
     place of the first detector's; `kept_setting` is a key whose value `kept` leaves only those that curation keeps.
     `context_setting` names the key for how many frames before each come along.
@@ -178,7 +182,7 @@ class ModelWork:
     make: Callable[[ModelInput], Callable[[int], Any]] | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     other: tuple[str, str] | None = None
-    shown: Literal["frames", "objects", "stretches", "crops"] = "frames"
+    shown: Literal["frames", "objects", "stretches", "crops", "lines"] = "frames"
     like: str = ""
     route: str = ""
     kept_setting: str = ""
@@ -198,7 +202,7 @@ class ModelWork:
 class CallWork:
     """Which service outside a stage asks (`jobs/stages/services.py`), with which section of the configuration."""
 
-    service: Literal["vlm"]
+    service: Literal["vlm", "brands"]
     section: str
 
 

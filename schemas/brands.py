@@ -12,9 +12,13 @@ LINE = pa.struct(
         pa.field("sharpness", pa.float32(), nullable=False),
         pa.field("contrast", pa.float32(), nullable=False),
         pa.field("sketch", pa.binary(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
     ]
 )
-"""A line on a frame: its corners in pixels, from the upper left one clockwise; how sure, sharp and strong it is."""
+"""A place on a frame that may show a brand: corners in pixels, from the upper left one clockwise, and measures.
+
+`kind`: `line` of text, or `emblem`, which may be a logo.
+"""
 
 _LOGO = pa.struct(
     [
@@ -29,6 +33,7 @@ _QUAD = tuple(
 )
 _REGION = Column("region_id", pa.string(), "Id of the region: stream, frame and its number on that frame.")
 _BRAND = Column("brand", pa.string(), "Name of the brand, as the dictionary has it.")
+_KIND = Column("kind", pa.string(), "`line`, which may be text, or `emblem`, which may be a logo.")
 _PLACEMENT = Column("placement", pa.string(), "Where it is: `board`, `ground`, `graphic` or `other`.")
 
 
@@ -64,10 +69,10 @@ FIELDS = frame_table(
 
 EDGES = frame_table(
     "edges",
-    "Lines of text or marks that each frame may show, before anything is read; null if the frame is corrupt.",
+    "Lines of text and emblems that each frame may show, before anything is read; null if the frame is corrupt.",
     (
         Column("n_lines", pa.int64(), "How many there are.", "lines", nullable=True, low=0),
-        Column("lines", pa.list_(LINE), "The lines, the best first.", nullable=True),
+        Column("lines", pa.list_(LINE), "The lines, the best first, and the emblems after them.", nullable=True),
     ),
     in_curated=False,
 )
@@ -82,6 +87,7 @@ REGIONS = stage_table(
         FRAME_IDX,
         Column("track_id", pa.int64(), "Number of what it is on several frames, in its stream.", low=0),
         Column("scene_idx", pa.int64(), "Number of its scene.", low=0),
+        _KIND,
         _PLACEMENT,
         *_QUAD,
         Column("height_px", pa.float32(), "Height of its letters.", "px", low=0),
@@ -97,7 +103,7 @@ REGIONS = stage_table(
 
 CROPS = stage_table(
     "crops",
-    "The regions that are read, upright and 48 pixels high.",
+    "The regions that are read or compared with logos, upright: lines 48 pixels high, emblems 96.",
     ("region_id",),
     (
         _REGION,
@@ -105,6 +111,8 @@ CROPS = stage_table(
         FRAME_IDX,
         Column("width_px", pa.int64(), "Width of the crop.", "px", low=1),
         Column("height_px", pa.float32(), "Height of the region on the frame.", "px", low=0),
+        Column("wide", pa.float32(), "Width of what it shows, as a multiple of the region's.", low=0),
+        Column("tall", pa.float32(), "Height of what it shows, as a multiple of the region's.", low=0),
         Column("contrast", pa.float32(), "Standard deviation of luma.", "luma", low=0),
         Column("sharpness", pa.float32(), "Variance of the Laplacian.", "luma²", low=0),
         Column("crop_hash", pa.string(), "BLAKE3 of its pixels."),
@@ -147,9 +155,31 @@ READ = frame_table(
     in_curated=False,
 )
 
+LIKENESSES = stage_table(
+    "likenesses",
+    "How much crops are like the logos of brands: a row per brand with a logo on which enough features agree.",
+    ("region_id", "brand"),
+    (
+        _REGION,
+        STREAM_ID,
+        FRAME_IDX,
+        _BRAND,
+        Column("logo", pa.string(), "Name of the reference image that it is most like."),
+        Column("points", pa.int64(), "Places of the logo that one map takes to where they are in the crop.", low=1),
+        Column("correlation", pa.float32(), "Of the luma of both under that map.", low=-1, high=1),
+        _share("inside", "Share of the logo that is within the crop."),
+        _share("begins", "Where in the crop it begins, from the left."),
+        _share("ends", "Where it ends."),
+        Column("tall", pa.float32(), "Its height, as a multiple of the region's.", low=0),
+        Column("part", pa.float32(), "Its area, as a multiple of the region's.", low=0),
+    ),
+    stage="logos",
+    order=("stream_id", "frame_idx", "region_id", "brand"),
+)
+
 MENTIONS = stage_table(
     "mentions",
-    "What readings mean by the dictionary: a row per brand that a reading names, may name, or nearly names.",
+    "What crops mean by the dictionary: a row per brand that a text or logo names, may name, or nearly names.",
     ("region_id", "number"),
     (
         _REGION,
@@ -157,19 +187,49 @@ MENTIONS = stage_table(
         STREAM_ID,
         FRAME_IDX,
         Column("brand", pa.string(), "The brand; null where the text names none.", nullable=True),
-        Column("how", pa.string(), "`name`, `part` (letters are missing at an end), `fuzzy`, `never` or `none`."),
+        Column("how", pa.string(), "`name`, `part` (letters are missing at an end), `fuzzy`, `logo`, `never`, `none`."),
         Column("state", pa.string(), "`resolved`, `unresolved` or `none`."),
         Column("score", pa.float32(), "How sure.", low=0, high=1),
         _share("letters", "Share of the brand's letters that were read."),
         Column("runner_up", pa.string(), "The brand that comes next, or that it nearly names.", nullable=True),
         Column("margin", pa.float32(), "Score less that of the runner-up.", low=-1, high=1),
-        _share("begins", "Where in the region the name begins, from the left."),
+        _share("begins", "Where in the region the name or logo begins, from the left."),
         _share("ends", "Where it ends."),
-        Column("text", pa.string(), "What was read."),
+        Column("tall", pa.float32(), "Height of the name or logo, as a multiple of the region's.", low=0),
+        Column("part", pa.float32(), "Area of the name or logo, as a multiple of the region's.", low=0),
+        Column("text", pa.string(), "What was read; of a logo, the name of its reference image."),
     ),
     stage="match",
     order=("stream_id", "frame_idx", "region_id", "number"),
 )
+
+_ANSWER = pa.struct(
+    [
+        pa.field("region_id", pa.string(), nullable=False),
+        pa.field("call_id", pa.string(), nullable=False),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("brand", pa.string()),
+        pa.field("why", pa.string()),
+    ]
+)
+
+
+def _asked(stage: str, doc: str) -> Table:
+    states = "`answered`, `unsure`, `failed` or `skipped` with why"
+    return frame_table(
+        f"asked_{stage.removeprefix('ask_')}",
+        doc,
+        (
+            Column("answers", pa.list_(_ANSWER), f"For each crop: the call, {states}, and the brand; null for none."),
+            Column("n_open", pa.int64(), "Crops without an answer.", "crops", low=0),
+        ),
+        stage=stage,
+        in_curated=False,
+    )
+
+
+ASKED_LOCAL = _asked("ask_local", "Frames with crops whose brand is open: what a model of one's own says of them.")
+ASKED_CLOUD = _asked("ask_cloud", "Frames with crops whose brand then still is open: what another model says of them.")
 
 APPEARANCES = stage_table(
     "appearances",
@@ -191,7 +251,8 @@ APPEARANCES = stage_table(
         Column("best_idx", pa.int64(), "The frame on which it is read best.", low=0),
         Column("confidence", pa.float32(), "Mean score of its readings, by size and sharpness.", low=0, high=1),
         Column("state", pa.string(), "`resolved`, or `unresolved` where no reading of its track is sure."),
-        Column("text", pa.string(), "What was read on the best frame."),
+        Column("how", pa.string(), "By what it is known on the best frame: as in `mentions`, or `vlm`."),
+        Column("text", pa.string(), "What was read on the best frame; of a logo, the name of its reference image."),
         _share("mean_share", "Mean share of the frame that it covers."),
         _share("max_share", "Largest share of the frame that it covers."),
         Column("height_px", pa.float32(), "Mean height of its letters.", "px", low=0),

@@ -30,7 +30,7 @@ _CODE: Mapping[str, tuple[Callable[..., Any], ...]] = {
     **{f"annotate by {name}": detector.code for name, detector in DETECTORS.items() if name != "onnx"},
     **{
         name: SPECS[name].code
-        for name in ("segment", "propagate", "ocr", "caption", "read", "match", "vote", "exposure")
+        for name in ("segment", "propagate", "ocr", "caption", "read", "logos", "match", "vote", "exposure")
     },
 }
 _EVERY_STAGE = "stages=[media, track, annotate, second, route, larger, escalate]"

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pytest
 
 import schemas
@@ -18,19 +19,22 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import computed, go, problems, rows, winnow, write_clip
+from tests.sign_faces import logo_image
 from transforms.brands.exposure import ExposureParams, exposures
 
 SHOWN = range(5, 20)
-STAGES = "stages=[frames, quality, fingerprints, scenes, regions, rectify, read, match, vote, exposure]"
+STAGES = "stages=[frames, quality, fingerprints, scenes, regions, rectify, read, logos, match, vote, exposure]"
 
 
 def frame(number: int) -> npt.NDArray[np.uint8]:
-    """Return a frame: a board from frame 5 to 19, which moves a little, and another word throughout."""
+    """Return a frame: two boards from frame 5 to 19, which move a little, and another word throughout."""
     image = np.full((360, 640), 90, np.uint8)
     if number in SHOWN:
         left = 120 + 4 * number
         cv2.rectangle(image, (left, 130), (left + 240, 180), 35, -1)
         cv2.putText(image, "NORDVIG", (left + 40, 168), cv2.FONT_HERSHEY_DUPLEX, 1.1, 250, 2, cv2.LINE_AA)
+        cv2.rectangle(image, (left, 240), (left + 200, 300), 50, -1)
+        image[248:292, left + 80 : left + 124] = cv2.cvtColor(logo_image(44), cv2.COLOR_BGR2GRAY)
     cv2.putText(image, "NORDVIK", (420, 60), cv2.FONT_HERSHEY_DUPLEX, 1.1, 250, 2, cv2.LINE_AA)
     return image
 
@@ -38,7 +42,8 @@ def frame(number: int) -> npt.NDArray[np.uint8]:
 @pytest.fixture
 def dictionary(workspace: Workspace, tmp_path: Path) -> Path:
     file = tmp_path / "brands.yaml"
-    file.write_text("brands: [Nordvig, Ferrano]")
+    cv2.imwrite(str(tmp_path / "moon.png"), logo_image(256))
+    file.write_text("brands: [Nordvig, {name: Halvmaane, logos: [moon.png]}, Ferrano]")
     workspace.create()
     import_dictionary(Store(workspace.root), file)
     return file
@@ -53,14 +58,21 @@ def test_seconds_of_a_board(workspace: Workspace, dictionary: Path, tmp_path: Pa
     assert computed(first)["edges"] == 25
     found = rows(workspace, schemas.EXPOSURE).to_dicts()
     assert [(row["brand"], row["visible_s"], row["hits"]) for row in found] == [
-        ("Nordvig", pytest.approx(3.0, abs=0.2), 1)
+        ("Halvmaane", pytest.approx(3.0, abs=0.2), 1),
+        ("Nordvig", pytest.approx(3.0, abs=0.2), 1),
     ]
     regions = rows(workspace, schemas.REGIONS)
     assert regions["placement"].unique().to_list() != []
     # Few of the regions are read, and all others take their readings.
     assert regions["is_read"].sum() * 4 <= regions["read_as"].is_not_null().sum()
     crops = rows(workspace, schemas.CROPS)
-    crop = cv2.imdecode(np.frombuffer(crops["image"][0], np.uint8), cv2.IMREAD_COLOR)
+    texts = rows(workspace, schemas.APPEARANCES).sort("brand")
+    assert texts.select("how", "text").rows() == [("logo", "moon.png"), ("name", "NORDVIG")]
+    # A logo is not read, and a line is as high as its letters.
+    emblems = regions.filter(kind="emblem")
+    assert not set(rows(workspace, schemas.READINGS)["region_id"]) & set(emblems["region_id"])
+    assert texts["height_px"].to_list() == pytest.approx([44, 24], rel=0.35)
+    crop = cv2.imdecode(np.frombuffer(crops.filter(pl.col("width_px") > 150)["image"][0], np.uint8), cv2.IMREAD_COLOR)
     assert crop is not None
     assert crop.shape[0] == 48
     _recount(workspace, found)
@@ -70,7 +82,7 @@ def test_seconds_of_a_board(workspace: Workspace, dictionary: Path, tmp_path: Pa
     dictionary.write_text("brands: [Nordvik]")
     import_dictionary(Store(workspace.root), dictionary)
     again = go(workspace, clip, settings=[STAGES])
-    assert set(computed(again)) <= {"match", "vote", "exposure"}
+    assert set(computed(again)) <= {"logos", "match", "vote", "exposure"}
     assert again.counts["frames_decoded"] == 0
     assert rows(workspace, schemas.EXPOSURE)["brand"].to_list() == ["Nordvik"]
     assert rows(workspace, schemas.EXPOSURE)["visible_s"].to_list() == pytest.approx([5.0], abs=0.2)
@@ -95,7 +107,7 @@ def _recount(workspace: Workspace, found: list[dict[str, Any]]) -> None:
     """Assert that exposure follows from appearances, by the statement of the docs and by the function."""
     text = Path("docs/brands.md").read_text("utf-8")
     statement = next(part.split("```")[0] for part in text.split("```sql\n")[1:] if part.startswith("WITH"))
-    counted = View.of(workspace).sql(statement).to_pylist()
+    counted = sorted(View.of(workspace).sql(statement).to_pylist(), key=lambda row: str(row["brand"]))
     assert [(row["brand"], row["visible_s"]) for row in counted] == [
         (row["brand"], pytest.approx(row["visible_s"])) for row in found
     ]

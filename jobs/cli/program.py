@@ -23,6 +23,7 @@ _COMMANDS = (
     "train",
     "doctor",
     "serve",
+    "upload",
     "serve-models",
 )
 _GROUPS = (

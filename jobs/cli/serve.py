@@ -94,6 +94,20 @@ def serve(
     mask_device: Annotated[
         MaskDevice, typer.Option("--mask-device", help="Where it runs; a job that runs has the GPU first.")
     ] = "auto",
+    upload_quota: Annotated[
+        float | None,
+        typer.Option(
+            "--upload-quota",
+            help="Most gigabytes that uploads of one project take.",
+            metavar="GB",
+            min=0,
+            show_default="any",
+        ),
+    ] = None,
+    allow_input: Annotated[
+        list[Path] | None,
+        typer.Option("--allow-input", help="Folder whose data admins of projects may register.", metavar="DIR"),
+    ] = None,
 ) -> None:
     """Serve a workspace, or a folder of them, to browsers and programs.
 
@@ -127,6 +141,8 @@ def serve(
         recovers=recover,
         mask_weights=mask_weights,
         mask_device=mask_device,
+        upload_quota=None if upload_quota is None else int(upload_quota * 1e9),
+        allowed_inputs=tuple(each.absolute() for each in allow_input or ()),
     )
     release_soon()
     from jobs.storage.workspace import Workspace

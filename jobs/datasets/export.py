@@ -45,7 +45,7 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views import final_objects, snapshot_spec
 from jobs.views.relations import words_of
-from jobs.views.statement import check_condition
+from jobs.views.statement import check_condition, columns_of
 from jobs.views.view import View
 from schemas import FRAME_KEY
 from transforms.curate.time_blocks import Length
@@ -270,9 +270,12 @@ def _rows(view: View, request: ExportRequest) -> pa.Table:
     if request.where is not None:
         check_condition(request.where)
         tests.append(condition_on_frames(request.where))
-    rows = view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
     wanted = [frames_of(view, request.selection)] if request.selection is not None else []
     wanted += [view.lazy(final_objects.REVIEWED).collect()] if request.only_reviewed else []
+    # Other frames than those that are written are read only for a condition that is about more than its own row.
+    if wanted and (request.where is None or columns_of(request.where) is not None):
+        view = view.of_frames(wanted[0])
+    rows = view.sql(f"SELECT * FROM curated WHERE {' AND '.join(tests)} ORDER BY stream_id, frame_idx")
     for frames in wanted:
         numbered = pl.DataFrame(rows.select([*FRAME_KEY, "content_hash"])).with_row_index("row")
         chosen = numbered.join(frames, on=[*FRAME_KEY, "content_hash"], how="semi")
@@ -322,13 +325,13 @@ def _split_report(
 
 def _images(view: View, rows: pa.Table, root: Place) -> pa.ChunkedArray:
     """Return for each row the file to which its frame of a clip was written, null if it was not."""
+    frames = pl.DataFrame(rows.select(FRAME_KEY))
+    view = view.of_frames(frames)
     now = view.lazy("frames").select(*FRAME_KEY, "input_id")
     written = (
         view.lazy("media").select(*FRAME_KEY, "input_id", "picture").join(now, on=[*FRAME_KEY, "input_id"], how="semi")
     )
-    found = pl.DataFrame(rows.select(FRAME_KEY)).join(
-        written.collect(), on=FRAME_KEY, how="left", maintain_order="left"
-    )
+    found = frames.join(written.collect(), on=FRAME_KEY, how="left", maintain_order="left")
     names = pl.lit(f"{root}/") + pl.col("picture")
     return found.select(names).to_arrow()[0].cast(pa.string())
 

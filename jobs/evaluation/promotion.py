@@ -12,6 +12,7 @@ from jobs.core.errors import NotPromotedError, UserError
 from jobs.models import registry
 from jobs.models.registry import ModelVersion
 from jobs.storage.store import Store
+from jobs.training.options import VAL
 
 CHAMPION = "champion"
 """The alias that needs evidence; others are free."""
@@ -101,14 +102,19 @@ def evidence_for(store: Store, version: ModelVersion, against: ModelVersion | No
     at its 5 % bound; the same boxes from its ONNX file, where there is one; a licence that is stated, and no copyleft
     where the champion has none.
     """
-    mine = [row for row in store.read(schemas.EVALUATIONS).to_pylist() if row["model_id"] == version.model_id]
+    # Its best epoch was chosen by the frames of `val`, so that figures on these flatter it.
+    mine = [
+        row
+        for row in store.read(schemas.EVALUATIONS).to_pylist()
+        if row["model_id"] == version.model_id and row["split"] != VAL
+    ]
     mine.sort(key=lambda row: row["created_ns"])
     champion = 0 if against else registry.current(store, version.name, CHAMPION)
     before = registry.find(store, f"{version.name}@{champion}") if champion else against
     on = f"winnow evaluate model {version.reference} --on release:{version.row['release'] or 'NAME'}/test"
     if not mine:
-        against = f" --against @{CHAMPION}" if before else ""
-        missing = Clause("measured", False, f"it was never measured on frames that it has not seen: {on}{against}")
+        other = f" --against {against.reference if against else f'@{CHAMPION}'}" if before else ""
+        missing = Clause("measured", False, f"it was never measured on frames that it has not seen: {on}{other}")
         return Evidence((missing, *_others(store, version, before)), None)
     last = mine[-1]
     measured = Clause("measured", True, f"AP {_figure(last['ap'])} on {last['frames']:,} frames of {last['release']}")
@@ -156,12 +162,8 @@ def _of_comparison(found: Mapping[str, Any], champion: ModelVersion) -> Iterator
 def _others(store: Store, version: ModelVersion, champion: ModelVersion | None) -> Iterator[Clause]:
     made = [row for row in store.read(schemas.MODEL_EXPORTS).to_pylist() if row["model_id"] == version.model_id]
     if any(row["file"] for row in made):
-        try:
-            there = registry.onnx_file(store, version).is_file()
-        except UserError:
-            there = False
-        text = "its ONNX file finds the same" if there else "its ONNX file is missing; bring it back"
-        yield Clause("onnx", there, text)
+        lost = [problem for row in made if (problem := registry.export_problem(store, version, row))]
+        yield Clause("onnx", not lost, f"{lost[0]}; bring it back" if lost else "its ONNX file finds the same")
     else:
         yield Clause("onnx", True, "it has no ONNX file; torch runs it")
     rows = store.read(schemas.MODELS, ("model_id", "licence")).to_pylist()

@@ -17,6 +17,7 @@ from jobs.core.os_errors import as_problem
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Snapshot, Store
 from transforms.brands.dictionary import Brand, DictionaryError, near_homonyms, read_dictionary
+from transforms.brands.logos import few_features
 from transforms.core.plain_yaml import YamlError
 
 _MOST_BYTES = 8 << 20
@@ -61,7 +62,7 @@ def import_dictionary(store: Store, path: Path) -> ImportedBrands:
         changed,
         tuple(sorted(before.keys() - names.keys())),
         len(common) - len(changed),
-        tuple(_warnings(brands)),
+        tuple(_warnings(brands, rows)),
     )
 
 
@@ -107,11 +108,15 @@ def _logo(brand: str, name: str, folder: Path, problems: list[str]) -> dict[str,
     return {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "image": data}
 
 
-def _warnings(brands: tuple[Brand, ...]) -> list[str]:
+def _warnings(brands: tuple[Brand, ...], rows: list[dict[str, Any]]) -> list[str]:
     apart = [
         f"{one} ({word}) and {other} ({another}) are one letter apart; readings that are not clear leave both open"
         for one, word, other, another in near_homonyms(brands)
     ]
-    with_logos = [brand.name for brand in brands if brand.logos]
-    unread = f"logos of {', '.join(with_logos)} are stored, and not compared with frames yet: names alone count"
-    return [*apart, unread] if with_logos else apart
+    plain = [
+        f"{row['brand']}: logo {logo['name']} has too few corners to be found on frames; expected a richer image"
+        for row in rows
+        for logo in row["logos"]
+        if few_features(logo["image"])
+    ]
+    return [*apart, *plain]

@@ -133,12 +133,30 @@ def onnx_file(store: Store, version: ModelVersion) -> Path:
     if made is None or made["file"] is None:
         why = made["reason"] if made else "it was trained without"
         raise UserError(f"{version.reference} has no ONNX file: {why}; leave annotate.detector to the model")
+    if problem := export_problem(store, version, made):
+        raise UserError(f"{problem}; bring it back from a backup, or leave annotate.detector to the model")
+    return _file_of(store, made)
+
+
+def export_problem(store: Store, version: ModelVersion, made: Mapping[str, Any], verify: bool = True) -> str | None:
+    """Return why a file that was made of a version, a row of `model_exports`, cannot be used; None where it can.
+
+    Without `verify` its content is not compared. Rows that say why there is no file have no problem.
+    """
+    if made["file"] is None:
+        return None
+    file = _file_of(store, made)
+    if not file.is_file():
+        return f"{version.reference}: its {str(made['format']).upper()} file is missing from {file}"
+    if verify and digest(file) != made["sha256"]:
+        return f"{version.reference}: {file} is not the {str(made['format']).upper()} file that was made of it"
+    return None
+
+
+def _file_of(store: Store, made: Mapping[str, Any]) -> Path:
     place = store.root.on_disk()
     assert place is not None, store.root
-    file = place / str(made["file"])
-    if file.exists() and digest(file) != made["sha256"]:
-        raise UserError(f"{version.reference}: {file} is not the ONNX file that was made of it; bring it back")
-    return file
+    return place / str(made["file"])
 
 
 def set_alias(
@@ -202,24 +220,21 @@ def current(store: Store, name: str, alias: str) -> int:
 
 
 def roll_back(store: Store, name: str, alias: str, *, by: str, reason: str | None = None) -> dict[str, Any]:
-    """Have an alias refer to the version before the last change; that is a change, too.
+    """Have an alias refer to the version before the one that it refers to now; that is a change, too.
 
-    Raises `UserError` where there was none before.
+    A second rollback goes one further back, and not forward to what the first one took away. Raises `UserError` where
+    there was none before.
     """
-    changes = history(store, name, alias)
-    if not changes or changes[-1]["previous"] is None:
+    standing: list[int] = []
+    for change in history(store, name, alias):
+        if change["version"] in standing:
+            del standing[standing.index(change["version"]) + 1 :]
+        else:
+            standing.append(change["version"])
+    if len(standing) < 2:
         raise UserError(f"{name}@{alias}: there is no version before that it could go back to")
-    last = changes[-1]
-    return set_alias(
-        store,
-        name,
-        last["previous"],
-        alias,
-        by=by,
-        reason=reason or "rollback",
-        expect=last["version"],
-        is_forced=False,
-    )
+    before, now = standing[-2:]
+    return set_alias(store, name, before, alias, by=by, reason=reason or "rollback", expect=now, is_forced=False)
 
 
 def history(store: Store, name: str, alias: str | None = None) -> list[dict[str, Any]]:

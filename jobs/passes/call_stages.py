@@ -29,7 +29,14 @@ class CallStages:
         survey = calls.survey()
         live.reporter.began(stage.name, survey.open)
         fresh, faults = calls.ask()
-        held = update_quarantine(context.store, list(context.stages), sorted(context.streams), faults, context.job_id)
+        held = update_quarantine(
+            context.store,
+            list(context.stages),
+            sorted(context.streams),
+            faults,
+            context.job_id,
+            {stage.name: lambda: self._calls(stage).open_frames()},
+        )
         outcome, earlier = live.outcome(stage)
         outcome.account(
             earlier,

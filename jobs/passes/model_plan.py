@@ -116,7 +116,9 @@ class ModelPlanner:
         if self._found is not None and self._objects is not None:
             read = with_objects(read, rows_of(self._found, OBJECT_COLUMNS, self._objects, streams, reach))
         if self._marked is not None and self._regions is not None:
-            read = with_regions(read, rows_of(self._marked, REGION_COLUMNS, self._regions, streams, reach))
+            marked = rows_of(self._marked, REGION_COLUMNS, self._regions, streams, reach)
+            work = self._stage.spec.model
+            read = with_regions(read, marked, only_lines=work is not None and work.shown == "lines")
         row_id = "window_id" if context or self._objects or self._regions else "input_id"
         frames = read if span[0] is None else read.filter(pl.col("frame_idx") >= span[0])
         plan.frames += frames.height

@@ -129,5 +129,5 @@ class ModelStages:
         if work.shown == "stretches":
             return PropagationPlanner(store, stage, self._stages, streams, recompute)
         objects = stage.upstream[0] if work.shown == "objects" else None
-        regions = stage.upstream[0] if work.shown == "crops" else None
+        regions = stage.upstream[0] if work.shown in {"crops", "lines"} else None
         return ModelPlanner(store, stage, self._stages, streams, recompute, objects, regions)

@@ -13,7 +13,8 @@ OBJECT_COLUMNS = ("annotation_id", *FRAME_KEY, "category", "score", *_EDGES.valu
 """What has to be known of objects."""
 
 
-REGION_COLUMNS = ("region_id", *FRAME_KEY, "is_read", *(f"{axis}{number}" for number in range(1, 5) for axis in "xy"))
+_CORNERS = tuple(f"{axis}{number}" for number in range(1, 5) for axis in "xy")
+REGION_COLUMNS = ("region_id", *FRAME_KEY, "kind", "is_read", *_CORNERS)
 """What has to be known of regions."""
 
 
@@ -26,15 +27,15 @@ def with_objects(frames: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     return _with(frames, found, "annotation_id", "objects", each)
 
 
-def with_regions(frames: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """Return the frames that have regions to be read, with `regions`, and `window_id` for both together.
+def with_regions(frames: pl.DataFrame, found: pl.DataFrame, only_lines: bool) -> pl.DataFrame:
+    """Return the frames that have regions to be read or compared, with `regions`, and `window_id` for both together.
 
     A region's id does not say where it is, so that its corners are part of what identifies the prompt.
     """
-    corners = pl.concat_list(REGION_COLUMNS[4:])
+    corners = pl.concat_list(_CORNERS)
     name = pl.format("{}:{}", "region_id", corners.list.eval(pl.element().cast(pl.String)).list.join(","))
-    read = found.filter("is_read").with_columns(prompt=name)
-    return _with(frames, read, "prompt", "regions", pl.struct("region_id", corners.alias("corners")))
+    read = found.filter(pl.col("is_read") & ((pl.col("kind") == "line") | (not only_lines))).with_columns(prompt=name)
+    return _with(frames, read, "prompt", "regions", pl.struct("region_id", "kind", corners.alias("corners")))
 
 
 def _with(frames: pl.DataFrame, found: pl.DataFrame, name: str, column: str, each: pl.Expr) -> pl.DataFrame:

@@ -36,9 +36,7 @@ def resolved(loaded: Loaded, store: Store) -> Loaded:
         except UserError as error:
             problems += [f"{weights}={problem}" for problem in error.problems]
             continue
-        if as_onnx and not place.exists():
-            problems.append(f"{weights}={named}: its weights are missing from {place}; bring them back")
-        elif not as_onnx and (problem := weights_problem(found)):
+        if not as_onnx and (problem := weights_problem(found)):
             problems.append(f"{weights}={named}: {problem}; bring them back from a backup")
         config = _with(_with(config, weights, str(place)), detector, "onnx" if as_onnx else found.detector)
     if problems:

@@ -18,6 +18,7 @@ from jobs.runs.prepare import RunRequest
 from jobs.runs.run_option_help import RUN_OPTION_HELP as HELP
 from jobs.stages.build import step_named
 from jobs.storage.workspace import Workspace
+from jobs.uploads.named_inputs import is_named, resolved
 
 
 class RunOptions(BaseModel):
@@ -78,12 +79,20 @@ def build_request(workspace: str | os.PathLike[str] | None, options: RunOptions)
             step_named(options.pause_after, loaded.config)
     except UserError as error:
         problems += error.problems
+    inputs = options.inputs
+    try:
+        inputs = options.inputs if place is None else resolved(place, options.inputs)
+    except UserError as error:
+        problems += error.problems
+        inputs = tuple(each for each in options.inputs if not is_named(each))
     overrides = IngestOverrides(options.stream_ids, options.rebind, options.allow_missing, options.reread)
     if problems or loaded is None or place is None:
-        raise UserError([*problems, *at_a_glance(options.inputs, overrides)])
+        # Names of a workspace that cannot be used were not looked up.
+        paths = [each for each in inputs if not is_named(each)]
+        raise UserError([*problems, *(at_a_glance(paths, overrides) if paths or not options.inputs else [])])
     return RunRequest(
         place,
-        options.inputs,
+        inputs,
         loaded,
         overrides,
         limit=options.limit,
@@ -100,7 +109,7 @@ def adding(stages: Sequence[str]) -> list[str]:
 
 
 def _absolute(path: str) -> str:
-    return path if "://" in path else str(Path(path).expanduser().absolute())
+    return path if "://" in path or is_named(path) else str(Path(path).expanduser().absolute())
 
 
 def _explain(error: Any) -> str:

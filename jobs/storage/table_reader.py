@@ -104,6 +104,11 @@ class Rows(ABC):
             self.root / self.table.name, self.table, {f.path: f.size_bytes for f in chosen}, self._remote_files
         )
 
+    def of_frames(self, streams: pa.Array, numbers: pa.Array) -> pads.Dataset:
+        """Return the rows of some streams with some frame numbers; others are never in memory together."""
+        # A dataset that is filtered twice takes both filters.
+        return self.dataset().filter(pads.field("stream_id").isin(streams) & pads.field("frame_idx").isin(numbers))
+
     def dataset(self) -> pads.Dataset:
         """Return all rows as an Arrow dataset; columns that were declared later are null."""
         schema = pa.schema([field.with_nullable(True) for field in self.table.arrow_schema])

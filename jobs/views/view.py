@@ -80,6 +80,7 @@ class View:
         # What ran is never pinned: a run is read at its own versions, but it is listed as it is known now.
         self._unpinned = store
         self._filter = RowFilter(selection)
+        self._frames: pl.DataFrame | None = None
 
     @classmethod
     def of(cls, workspace: Workspace, run: str | None = None, release: str | None = None) -> View:
@@ -96,6 +97,17 @@ class View:
             snapshot_spec.choose(store, run, release),
             f"run {run}" if run else f"release {release}" if release else "this view",
         )
+
+    def of_frames(self, frames: pl.DataFrame) -> View:
+        """Return the view of some frames alone, for what is about each frame by itself.
+
+        `frames` has the columns `stream_id` and `frame_idx`. In `lazy`, and in views such as `curated`, no rows are
+        of other frames; in `sql` there still are where it names a stored table that is by frame. Reading a few frames
+        among many takes the memory of these few.
+        """
+        found = View(self._unpinned, self.selection, self._name)
+        found._frames = frames.select(schemas.FRAME_KEY).unique()
+        return found
 
     def lazy(self, name: str) -> pl.LazyFrame:
         """Return a table or view by its name, as the class describes them, in no order.
@@ -122,7 +134,7 @@ class View:
                 f"there is no table {name.partition(':')[0]!r}; there are: {known}, and each with _all appended"
             )
         if is_all or not table.has_stage_key:
-            return self._open(table).lazy()
+            return self._read(table)
         if name == annotations_view.NAME:
             imported = imported_labels.objects(self.lazy)
             return annotations_view.all_annotations(self._selected, self.selection.keys, imported)
@@ -139,7 +151,7 @@ class View:
             {"stream_id": list(keys), "stage_key": list(keys.values())},
             schema={"stream_id": pl.String, "stage_key": pl.String},
         )
-        rows = self._open(table).lazy().filter(pl.col("stage_key").is_in(sorted(set(keys.values()))))
+        rows = self._read(table).filter(pl.col("stage_key").is_in(sorted(set(keys.values()))))
         rows = rows.join(selected, on=("stream_id", "stage_key"), how="semi")
         if table is schemas.CURATION and not stage and self._is_overridden:
             frames = self._selected(schemas.FRAMES)
@@ -150,6 +162,17 @@ class View:
         name = _DETECTED if table.name == annotations_view.NAME else table.name
         frames = pl.LazyFrame(self.sql(f"SELECT DISTINCT stream_id, frame_idx FROM {name}"))
         return rows.join(frames, on=schemas.FRAME_KEY, how="semi")
+
+    def _read(self, table: schemas.Table) -> pl.LazyFrame:
+        """Return the rows of a stored table, of the frames of the view where it is one of some frames."""
+        import polars as pl
+
+        opened = self._open(table)
+        if self._frames is None or opened.version < 0 or not set(schemas.FRAME_KEY) <= set(table.arrow_schema.names):
+            return opened.lazy()
+        names = (self._frames[name].unique().to_arrow() for name in schemas.FRAME_KEY)
+        rows = pl.scan_pyarrow_dataset(opened.of_frames(*names))
+        return rows.join(self._frames.lazy(), on=schemas.FRAME_KEY, how="semi")
 
     @property
     def _is_overridden(self) -> bool:

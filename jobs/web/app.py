@@ -50,10 +50,12 @@ from jobs.web.routes import (
     session,
     streams,
     thresholds,
+    uploads,
 )
 from jobs.web.seen_frames import SeenFrames
 from jobs.web.settings import Settings
 from jobs.web.text_search import TextEncoders
+from jobs.web.uploads import Uploads
 from jobs.web.watcher import Watcher
 
 _ROUTES = (
@@ -81,6 +83,7 @@ _ROUTES = (
     review,
     review_project,
     masks,
+    uploads,
 )
 _SWEEP_S = 60.0
 _GPU_S = 2.0
@@ -104,6 +107,7 @@ def create_app(
         decoy = loop.create_task(app.state.hashing.run(passwords.decoy))
         app.state.ring = EventRing()
         app.state.watcher = Watcher(app.state.ring, app.state.projects, app.state.overviews)
+        app.state.uploads.start(app.state.ring)
         await asyncio.to_thread(app.state.reviews.start)
         if on_start is not None:
             on_start()
@@ -112,6 +116,7 @@ def create_app(
         yield
         for task in (decoy, *sweepers):
             task.cancel()
+        await app.state.uploads.close()
         await asyncio.to_thread(app.state.reviews.close)
         app.state.media.close()
         await asyncio.to_thread(app.state.text_encoders.close)
@@ -126,6 +131,7 @@ def create_app(
     app.state.media = Media(server_folder(settings) / "images")
     busy = RunningJobs(app.state.projects).first_here
     app.state.masks = MaskWorker(settings.mask_weights, settings.mask_device, busy)
+    app.state.uploads = Uploads(app.state.projects, settings.upload_quota)
     app.state.overviews = Overviews()
     app.state.journals = Journals()
     app.state.seen = SeenFrames()

@@ -24,6 +24,7 @@ from jobs.web.problems import add_handlers
 from jobs.web.projects import Projects
 from jobs.web.rules import RULES
 from jobs.web.settings import Settings
+from jobs.web.upload_requests import is_upload
 from jobs.web.version import version
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -74,7 +75,7 @@ def add_routes(app: FastAPI, modules: Sequence[ModuleType], port: int) -> None:
     settings: Settings = app.state.settings
     if settings.has_pages:
         add_pages(app)
-    app.add_middleware(Guard, origins=settings.origins(port), answers=app.state.metrics.answers)
+    app.add_middleware(Guard, origins=settings.origins(port), answers=app.state.metrics.answers, streams=is_upload)
 
 
 def _apply_rules(routes: Iterable[BaseRoute]) -> None:

@@ -44,7 +44,7 @@ _HEADERS = (
 _NO_STORE = (b"cache-control", b"no-store")
 # Two of one kind could mean one thing to a proxy and another one here.
 _SINGLE = frozenset({b"host", b"origin", b"content-length", b"transfer-encoding", b"authorization", b"content-type"})
-_DIGITS = 12
+_DIGITS = 15
 # The parser's own limit is for heads that come in parts.
 _MOST_HEAD = 1 << 16
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
@@ -53,9 +53,19 @@ _HSTS = (b"strict-transport-security", b"max-age=31536000")
 class Guard:
     """Middleware around an application that people reach under some origins alone, `http://127.0.0.1:8080` say."""
 
-    def __init__(self, app: App, origins: frozenset[str], answers: Counter[int] | None = None) -> None:
-        """Guard an application; `answers` counts answers by their status."""
+    def __init__(
+        self,
+        app: App,
+        origins: frozenset[str],
+        answers: Counter[int] | None = None,
+        streams: Callable[[Scope], bool] = lambda _: False,
+    ) -> None:
+        """Guard an application; `answers` counts answers by their status.
+
+        `streams` says which requests are read piece by piece by a route that has limits of its own.
+        """
         self._app = app
+        self._streams = streams
         self._answers = Counter[int]() if answers is None else answers
         self._origins = origins
         self._hosts = frozenset(origin.partition("://")[2] for origin in origins)
@@ -75,7 +85,7 @@ class Guard:
             # The rest of what was sent is not read: it must not be taken for another request.
             await problem(status, [line], headers={"connection": "close"})(scope, receive, answer.send)
             return
-        body = _Body(receive)
+        body = _Body(receive, self._streams(scope))
         try:
             await self._app(scope, body.receive, answer.guarded(body))
         except Exception as error:
@@ -97,7 +107,8 @@ class Guard:
         if headers.get("host", "").lower() not in self._hosts:
             return 421, "this server is not known under this name; --public-url says which one people use"
         length = headers.get("content-length", "0")
-        if not (length.isascii() and length.isdigit()) or len(length) > _DIGITS or int(length) > MOST_BYTES:
+        is_number = length.isascii() and length.isdigit() and len(length) <= _DIGITS
+        if not is_number or (int(length) > MOST_BYTES and not self._streams(scope)):
             return 413, f"body: expected at most {MOST_BYTES:,} bytes"
         if scope["method"] in _SAFE or self._is_ours(headers):
             return None
@@ -155,10 +166,10 @@ class _Answer:
 class _Body:
     """A body as the application receives it: it ends too early where it is too large, or comes too slowly."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, is_stream: bool) -> None:
         self._receive = receive
         self._taken = 0
-        self._has_ended = False
+        self._has_ended = is_stream
         self._until = time.monotonic() + BODY_S
         self.is_large = False
         self.is_refused = False

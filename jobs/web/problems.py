@@ -39,9 +39,21 @@ from jobs.editing.errors import (
     NotAllowedError,
     UnknownFrameError,
 )
+from jobs.uploads.upload_space import NoSpaceError
+from jobs.uploads.upload_store import NameTakenError, UploadMissingError, UploadStateError
 from jobs.web.hidden_paths import within_projects, without_folders
 from jobs.web.places import places_of
 from jobs.web.plain import with_times
+from jobs.web.upload_errors import (
+    WRONG_CHECKSUM,
+    IdleSenderError,
+    SupersededError,
+    TooLongError,
+    UploadOffsetError,
+    UploadTypeError,
+    UploadVersionError,
+    WrongChecksumError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -85,6 +97,17 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (AccountConflictError, 409),
     (JobStateError, 409),
     (StateConflictError, 409),
+    (UploadMissingError, 404),
+    (NameTakenError, 409),
+    (UploadStateError, 409),
+    (NoSpaceError, 507),
+    (IdleSenderError, 408),
+    (TooLongError, 413),
+    (UploadOffsetError, 409),
+    (SupersededError, 409),
+    (UploadVersionError, 412),
+    (UploadTypeError, 415),
+    (WrongChecksumError, WRONG_CHECKSUM),
     (NotPromotedError, 409),
     (EditConflictError, 409),
     (GoneError, 410),
@@ -97,6 +120,8 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (BrokenTableError, 503),
     (UnusableWorkspaceError, 503),
 )
+
+_CUT = (SupersededError, TooLongError, IdleSenderError)
 
 
 def problem(
@@ -112,7 +137,7 @@ def problem(
     """
     content = {
         **(about or {}),
-        "title": HTTPStatus(status).phrase,
+        "title": "Checksum Mismatch" if status == WRONG_CHECKSUM else HTTPStatus(status).phrase,
         "status": status,
         "code": code,
         "lines": [one_line(line) for line in lines],
@@ -126,8 +151,7 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(UserError)
     async def _of_user(request: Request, error: UserError) -> Response:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
-        headers = {"Retry-After": str(max(1, round(error.wait_s)))} if isinstance(error, TooManyTriesError) else None
-        return problem(status, _for(request, error.problems), error.exit_code, headers, _about(error))
+        return problem(status, _for(request, error.problems), error.exit_code, _headers(error), _about(error))
 
     @app.exception_handler(RequestValidationError)
     async def _of_request(_: Request, error: RequestValidationError) -> Response:
@@ -140,6 +164,16 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(OSError)
     async def _of_system(request: Request, error: OSError) -> Response:
         return of_failure(request, error)
+
+
+def _headers(error: UserError) -> dict[str, str]:
+    """Return what a client needs to know of an error before its lines."""
+    if isinstance(error, TooManyTriesError):
+        return {"Retry-After": str(max(1, round(error.wait_s)))}
+    if isinstance(error, UploadOffsetError):
+        return {"Upload-Offset": str(error.offset), "Connection": "close"}
+    # The rest of what a client sends is not read: it must not be taken for another request.
+    return {"Connection": "close"} if isinstance(error, _CUT) else {}
 
 
 def _about(error: UserError) -> dict[str, Any] | None:

@@ -156,5 +156,13 @@ RULES: dict[str, RouteRule] = {
     "add_review_decision": RouteRule("reviewer", "review"),
     "change_review_settings": RouteRule("admin", "admin"),
     "change_category": RouteRule("admin", "admin"),
+    "upload_options": RouteRule("annotator", "upload"),
+    "list_uploads": RouteRule("annotator", "upload"),
+    "get_upload": RouteRule("annotator", "upload"),
+    "add_upload": RouteRule("annotator", "upload"),
+    "find_upload_offset": RouteRule("annotator", "upload"),
+    "continue_upload": RouteRule("annotator", "upload"),
+    "delete_upload": RouteRule("annotator", "upload"),
+    "register_input": RouteRule("admin", "upload"),
     "undo_category_change": RouteRule("admin", "admin"),
 }

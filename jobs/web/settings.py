@@ -31,7 +31,8 @@ class Settings:
     believed. `database`: URL of a PostgreSQL database; None for SQLite below what is served. `oidc`: the provider that
     people may sign in with. `recovers`: whether an app database that has lost edits takes them over from the tables.
     `has_gateway`: whether to keep a gateway running for each project. `mask_weights`, `mask_device`: what makes
-    masks for points and boxes, and where it may run.
+    masks for points and boxes, and where it may run. `upload_quota`: bytes that the uploads of one project may take.
+    `allowed_inputs`: folders of this machine whose data admins of projects may register.
     """
 
     workspace: str | None = None
@@ -50,6 +51,8 @@ class Settings:
     recovers: bool = False
     mask_weights: str = "sam2-tiny"
     mask_device: MaskDevice = "auto"
+    upload_quota: int | None = None
+    allowed_inputs: tuple[Path, ...] = ()
 
     @property
     def is_loopback(self) -> bool:
@@ -105,6 +108,9 @@ class Settings:
         for option, file in (("--tls-cert", self.tls_cert), ("--tls-key", self.tls_key)):
             if file is not None and not file.is_file():
                 yield f"{option}: expected a file, found none at {file}"
+        for folder in self.allowed_inputs:
+            if not folder.is_dir():
+                yield f"--allow-input: expected a folder, found none at {folder}"
 
     def _about_addresses(self) -> Iterator[str]:
         for network in self.trusted_proxy:

@@ -23,6 +23,7 @@ from jobs.core.errors import UserError
 from jobs.runs.run_options import RunOptions, adding
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.uploads.named_inputs import is_named
 from jobs.web.problems import ForbiddenError
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,100}=[-+A-Za-z0-9_., \[\]]{0,500}")
@@ -97,5 +98,8 @@ def _foreign_inputs(workspace: Workspace, inputs: Iterable[str]) -> Iterator[str
     if workspace.exists:
         known = set(Store(workspace.root).read(schemas.STREAMS, ("uri",))["uri"].to_pylist())
     for source in inputs:
-        if source not in known:
-            yield f"inputs: {source[:200]!r} is no stream of this project; admins of the server add new ones"
+        if source not in known and not is_named(source):
+            yield (
+                f"inputs: {source[:200]!r} is no stream of this project; send files as uploads, or have an admin of "
+                "the server add it"
+            )

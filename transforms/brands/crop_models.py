@@ -16,7 +16,7 @@ from annotated_types import Ge, Le
 from blake3 import blake3
 
 import schemas
-from transforms.brands.crops import as_gray, rectified, sharpness_of, sides
+from transforms.brands.crops import HEIGHTS, as_gray, margins_of, rectified, sharpness_of, shown_of, sides
 from transforms.frames.image import Color
 from transforms.models.model_input import ModelInput
 
@@ -45,24 +45,29 @@ class ReadParams:
 
 
 class Cropped(NamedTuple):
-    """A region of a frame: its id, its crop, and the height of its letters on the frame in pixels."""
+    """A region of a frame: its id, its crop, its height on the frame in pixels, and how much more the crop shows."""
 
     region_id: str
     image: Color
     height: float
+    more: tuple[float, float]
 
 
 def crops_of(color: Color, regions: Sequence[Mapping[str, Any]], params: RectifyParams) -> list[Cropped]:
-    """Return the crops of regions (`region_id`, `corners`: x and y of each, 8 numbers) of an (H, W, 3) BGR image."""
+    """Return the crops of regions of an (H, W, 3) BGR image.
+
+    A region has `region_id`, `kind` and `corners`: x and y of each, 8 numbers.
+    """
     found = []
     for region in regions:
         quad = np.array(region["corners"], np.float32).reshape(4, 2)
-        crop = rectified(color, quad, 48)
+        kind = region["kind"]
+        crop = rectified(color, shown_of(quad, kind), HEIGHTS[kind])
         if params.equalize:
             lab = cv2.cvtColor(crop, cv2.COLOR_BGR2LAB)
             lab[..., 0] = cv2.createCLAHE(params.equalize, (4, 8)).apply(np.ascontiguousarray(lab[..., 0]))
             crop = np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), np.uint8)
-        found.append(Cropped(region["region_id"], crop, sides(quad)[1]))
+        found.append(Cropped(region["region_id"], crop, sides(quad)[1], margins_of(quad, kind)))
     return found
 
 
@@ -92,6 +97,8 @@ class Rectifier:
             "region_id": pa.array([crop.region_id for crop in crops], pa.string()),
             "width_px": pa.array([crop.image.shape[1] for crop in crops], pa.int64()),
             "height_px": pa.array([crop.height for crop in crops], pa.float32()),
+            "wide": pa.array([crop.more[0] for crop in crops], pa.float32()),
+            "tall": pa.array([crop.more[1] for crop in crops], pa.float32()),
             "contrast": pa.array([float(gray.std()) for gray in grays], pa.float32()),
             "sharpness": pa.array([sharpness_of(gray) for gray in grays], pa.float32()),
             "crop_hash": pa.array([blake3(crop.image.tobytes()).hexdigest() for crop in crops], pa.string()),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.brands.emblems import find_emblems
 from transforms.brands.text_lines import EdgeParams, FloatArray, Lines, find_lines
 from transforms.frames.image import Color, Gray
 from transforms.frames.pixel_measure import Visit
@@ -20,6 +21,12 @@ SKETCH = (12, 48)
 """Rows and columns of the sketch of a region."""
 
 _ASIDE, _ABOVE = 0.3, 0.22
+_AROUND = 0.35
+"""Of the side of an emblem: by how much more is shown, since where it ends is not known."""
+
+KINDS = ("line", "emblem")
+HEIGHTS = {"line": 48, "emblem": 96}
+"""Heights in pixels of the crops of regions."""
 
 
 def sides(quad: FloatArray) -> tuple[float, float]:
@@ -45,6 +52,21 @@ def rectified(image: npt.NDArray[np.uint8], quad: FloatArray, height: int) -> np
         image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     return np.asarray(warped, np.uint8)
+
+
+def shown_of(quad: FloatArray, kind: str) -> FloatArray:
+    """Return the corners, (4, 2), of what the crop of a region of a kind shows, without the margin of `rectified`."""
+    if kind == "line":
+        return quad
+    middle = quad.mean(axis=0)
+    return np.asarray(middle + (quad - middle) * (1 + _AROUND), np.float32)
+
+
+def margins_of(quad: FloatArray, kind: str) -> tuple[float, float]:
+    """Return width and height of what the crop of a region shows, as multiples of the region's."""
+    wide, high = sides(shown_of(quad, kind))
+    own = sides(quad)
+    return (wide + 2 * _ASIDE * high) / max(own[0], 1e-6), high * (1 + 2 * _ABOVE) / max(own[1], 1e-6)
 
 
 def sketch_of(gray: Gray, quad: FloatArray) -> npt.NDArray[np.uint8]:
@@ -73,10 +95,11 @@ class EdgeMeasure:
         if pixels is None:
             return None
         gray = pixels.gray
-        lines = find_lines(gray, self._params)
         header = visit.frame.header
         assert header is not None
-        return line_rows(gray, lines, header.width / gray.shape[1])
+        scale = header.width / gray.shape[1]
+        rows = line_rows(gray, find_lines(gray, self._params), scale, "line")
+        return rows + line_rows(gray, find_emblems(gray, self._params), scale, "emblem")
 
     def add(self, measured: list[dict[str, Any]] | None) -> None:
         """Take in what `measure` returned."""
@@ -90,14 +113,15 @@ class EdgeMeasure:
         return {"n_lines": pa.array(counts, pa.int64()), "lines": pa.array(self._found, pa.list_(LINE))}
 
 
-def line_rows(gray: Gray, lines: Lines, scale: float) -> list[dict[str, Any]]:
-    """Return lines with what is measured of them; `scale`: pixels of the frame per pixel of the grey image."""
+def line_rows(gray: Gray, lines: Lines, scale: float, kind: str) -> list[dict[str, Any]]:
+    """Return lines or emblems with what is measured of them; `scale`: pixels of the frame per pixel of the image."""
     rows = []
     for quad, score in zip(lines.quads, lines.scores, strict=True):
         crop = rectified(gray, quad, 24)
         corners = dict(zip(CORNERS, (quad * scale).ravel().tolist(), strict=True))
         measured = {"sharpness": sharpness_of(crop), "contrast": float(crop.std())}
         rows.append({**corners, "score": float(score), **measured, "sketch": sketch_of(gray, quad).tobytes()})
+        rows[-1]["kind"] = kind
     return rows
 
 

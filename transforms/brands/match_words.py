@@ -10,7 +10,7 @@ from annotated_types import Ge, Le
 
 from transforms.brands.dictionary import Brand, distance, folded, folded_letters
 
-How = Literal["name", "part", "fuzzy", "never", "none"]
+How = Literal["name", "part", "fuzzy", "logo", "never", "none"]
 State = Literal["resolved", "unresolved", "none"]
 
 _LOOKALIKES = (
@@ -32,18 +32,28 @@ class MatchParams:
     `letters`: least share of the letters of a name that have to be read where some are cut off.
     `clear`: score of a reading from which on each of its letters counts: a name with another letter is another name.
     `fuzzy`: highest share of letters that may be wrong in a reading that is less clear.
+    `logo_points`: places of a logo that have to be found again in a crop, in their places.
+    `logo_alike`: least correlation of a logo with where it was found.
+    `logo_margin`: by how much it has to be higher than that of the next brand's logo.
+    `logo_inside`: least share of a logo that is within the crop.
     """
 
     short: Annotated[int, Ge(1), Le(20)] = 4
     letters: Annotated[float, Ge(0), Le(1)] = 0.5
     clear: Annotated[float, Ge(0), Le(1)] = 0.85
     fuzzy: Annotated[float, Ge(0), Le(1)] = 0.3
+    logo_points: Annotated[int, Ge(4), Le(400)] = 8
+    logo_alike: Annotated[float, Ge(-1), Le(1)] = 0.6
+    logo_margin: Annotated[float, Ge(0), Le(2)] = 0.1
+    logo_inside: Annotated[float, Ge(0), Le(1)] = 0.6
 
 
 class Mention(NamedTuple):
-    """A brand that a text names, or nearly does.
+    """A brand that a text or a logo names, or nearly does.
 
-    `letters`: share of its letters that were read; `begins`, `ends`: where in the text, 0..1.
+    `letters`: share of its letters that were read, or of its logo that is there; `begins`, `ends`: where in the text or
+    crop, 0..1; `tall`: height of the logo as a multiple of the region's, 1 of a text; `area`: likewise that of a logo,
+    None of a text, which has the part of the region between its ends. `logo`: name of the logo.
     """
 
     brand: str | None
@@ -55,6 +65,14 @@ class Mention(NamedTuple):
     margin: float = 0.0
     begins: float = 0.0
     ends: float = 1.0
+    tall: float = 1.0
+    area: float | None = None
+    logo: str = ""
+
+    @property
+    def part(self) -> float:
+        """Return its area as a multiple of the region's."""
+        return max(0.0, self.ends - self.begins) if self.area is None else self.area
 
 
 class _Found(NamedTuple):

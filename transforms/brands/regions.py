@@ -73,6 +73,7 @@ class Looks:
     score: FloatArray
     sharpness: FloatArray
     contrast: FloatArray
+    kind: npt.NDArray[np.str_]
     heights: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +109,7 @@ def follow_lines(looks: Looks, params: RegionParams) -> npt.NDArray[np.int64]:
             like = looks.sketches[here] @ looks.sketches[before].T
             ratio = looks.heights[here][:, None] / np.maximum(1.0, looks.heights[before][None])
             like[(ratio < 0.6) | (ratio > 1.67)] = -1
+            like[looks.kind[here][:, None] != looks.kind[before][None]] = -1
             shift = middles[here][:, None] - middles[before][None]
             width = float(looks.size[begin, 0])
             moved = _motion(shift, like, params, width)
@@ -172,7 +174,8 @@ def choose_read(looks: Looks, tracks: npt.NDArray[np.int64], params: RegionParam
     quality = np.minimum(looks.heights, 40) * np.log1p(looks.sharpness) * (0.5 + 0.5 * inside)
     order = np.argsort(tracks, kind="stable")
     edges = np.flatnonzero(np.diff(tracks[order])) + 1
-    good = (looks.heights >= params.min_height) & (looks.score >= params.min_score)
+    # Emblems are chosen by their score where they are found.
+    good = (looks.heights >= params.min_height) & ((looks.score >= params.min_score) | (looks.kind == "emblem"))
     for track in np.split(order, edges):
         members = track[good[track]]
         if len(members) < params.min_frames:
@@ -298,7 +301,10 @@ def _looks(frames: pl.DataFrame) -> Looks | None:
         corners,
         unit_sketches(sketches),
         each.select("width", "height").to_numpy().astype(np.float32),
-        *(each[name].to_numpy() for name in ("score", "sharpness", "contrast")),
+        each["score"].to_numpy(),
+        each["sharpness"].to_numpy(),
+        each["contrast"].to_numpy(),
+        each["kind"].to_numpy().astype(np.str_),
     )
 
 
@@ -321,6 +327,7 @@ def _rows(
         "frame_idx": looks.frame_idx,
         "track_id": tracks,
         "scene_idx": looks.scene,
+        "kind": looks.kind.tolist(),
         "placement": placement.tolist(),
         **{name: flat[:, at] for at, name in enumerate(CORNERS)},
         "height_px": looks.heights,

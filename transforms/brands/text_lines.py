@@ -31,6 +31,8 @@ class EdgeParams:
     `evenness`: highest deviation of the letters of a line in luma, as a share of their contrast.
     `alignment`: lowest share of the letters of a line that stand on its baseline, or end at its top.
     `max_lines`: the most lines of a frame, those of the highest scores.
+    `emblem`: by how much a place that may show a logo has more edges than what is on its left and right.
+    `max_emblems`: the most such places of a frame; 0 where no brand of the dictionary has a logo.
     """
 
     contrast: Annotated[float, Gt(0), Le(255)] = 28.0
@@ -38,6 +40,8 @@ class EdgeParams:
     evenness: Annotated[float, Gt(0), Le(10)] = 0.4
     alignment: Annotated[float, Ge(0), Le(1)] = 0.6
     max_lines: Annotated[int, Ge(1), Le(1000)] = 60
+    emblem: Annotated[float, Ge(0), Le(1)] = 0.12
+    max_emblems: Annotated[int, Ge(0), Le(1000)] = 8
 
 
 class Lines(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -16,6 +17,11 @@ from transforms.brands.crops import CORNERS
 from transforms.core.table_stage import TableInput, TableOutput
 
 _NINTH = (1 / 3, 2 / 3)
+_ANSWERED = 0.9
+"""Score of a brand that a model has named."""
+
+_NEAR = 1.0
+"""Of their height: how far the middles of two regions are apart that show the same logo."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +77,44 @@ def appearances(
         said.setdefault(row["region_id"], []).append(row)
     order = {number: place for place, number in enumerate(sorted(seconds))}
     found: list[dict[str, Any]] = []
-    read = regions.filter(pl.col("read_as").is_not_null() & (pl.col("height_px") >= params.min_height))
-    for track in read.sort("track_id", "frame_idx").partition_by("track_id", maintain_order=True):
+    read = regions.filter(pl.col("read_as").is_not_null())
+    ordered = read.sort("track_id", "frame_idx")
+    again = _shown_twice(ordered.to_dicts(), said)
+    for track in ordered.partition_by("track_id", maintain_order=True):
         rows = track.to_dicts()
         for brand in _candidates(rows, said):
-            for run in _runs(brand, rows, said, order, params):
+            own = [row for row in rows if (row["region_id"], brand) not in again]
+            for run in _runs(brand, own, said, order, params):
                 found += _appearance(brand, run, seconds, params)
     return sorted(found, key=lambda row: (row["start_s"], row["brand"], row["track_id"]))
+
+
+def _shown_twice(
+    rows: Sequence[dict[str, Any]], said: Mapping[str, list[dict[str, Any]]]
+) -> frozenset[tuple[str, str]]:
+    """Return the regions, each with a brand, that show a logo which another region of the frame shows as well.
+
+    Where a logo ends is not known before it is recognized, so that several regions may have it; of these, that of the
+    track with it on most frames counts.
+    """
+    showing = [
+        (m["brand"], row) for row in rows for m in said.get(row["read_as"], ()) if m["how"] == "logo" and m["brand"]
+    ]
+    n_frames = Counter((brand, row["track_id"]) for brand, row in showing)
+    kept: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    again: set[tuple[str, str]] = set()
+    for brand, row in sorted(showing, key=lambda each: (-n_frames[each[0], each[1]["track_id"]], each[1]["track_id"])):
+        others = kept.setdefault((brand, row["frame_idx"]), [])
+        if any(_is_near(row, other) for other in others):
+            again.add((row["region_id"], brand))
+        else:
+            others.append(row)
+    return frozenset(again)
+
+
+def _is_near(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    apart = [sum(one[name] - other[name] for name in CORNERS[axis::2]) / 4 for axis in (0, 1)]
+    return float(np.hypot(*apart)) < _NEAR * max(one["height_px"], other["height_px"])
 
 
 def _candidates(rows: Sequence[dict[str, Any]], said: Mapping[str, list[dict[str, Any]]]) -> list[str]:
@@ -94,14 +131,20 @@ def _runs(
 ) -> Iterator[list[tuple[dict[str, Any], dict[str, Any] | None]]]:
     """Yield the runs of frames of a track on which a brand is visible, each frame with its mention of it."""
     rivals = [m for row in rows for m in said.get(row["read_as"], ()) if m["brand"] is None and m["runner_up"] == brand]
-    whole = [m for row in rows for m in said.get(row["read_as"], ()) if m["brand"] == brand and m["how"] == "name"]
+    whole = [
+        m for row in rows for m in said.get(row["read_as"], ()) if m["brand"] == brand and m["how"] in {"name", "logo"}
+    ]
     # A track on which another name was read clearly is not of the brand that this is nearly, unless that was as well.
     if rivals and sum(m["score"] for m in rivals) > sum(m["score"] for m in whole):
         return
     run: list[tuple[dict[str, Any], dict[str, Any] | None]] = []
     waiting: list[tuple[dict[str, Any], dict[str, Any] | None]] = []
     for row in rows:
-        mine = [m for m in said.get(row["read_as"], ()) if m["brand"] == brand]
+        mine = [
+            m
+            for m in said.get(row["read_as"], ())
+            if m["brand"] == brand and row["height_px"] * m["tall"] >= params.min_height
+        ]
         if not mine:
             if run:
                 waiting.append((row, None))
@@ -162,10 +205,11 @@ def _appearance(
             "best_idx": best["frame_idx"],
             "confidence": confidence,
             "state": "resolved" if is_sure else "unresolved",
+            "how": said_best["how"],
             "text": said_best["text"],
             "mean_share": mean(shares),
             "max_share": float(shares.max()),
-            "height_px": mean([row["height_px"] for row in rows]),
+            "height_px": mean([row["height_px"] * (mention or said_best)["tall"] for row, mention in run]),
             "centre": mean([_is_central(row) for row in rows]),
             "sharpness": mean([row["sharpness"] for row in rows]),
         }
@@ -173,14 +217,38 @@ def _appearance(
 
 
 def _part(row: Mapping[str, Any], mention: Mapping[str, Any]) -> float:
-    """Return the share of the frame that a brand covers on a line that names it: the part with its letters."""
-    return float(np.clip(row["area_share"] * max(0.0, mention["ends"] - mention["begins"]), 0, 1))
+    """Return the share of the frame that a brand covers in a region that names it: its letters, or its logo."""
+    return float(np.clip(row["area_share"] * mention["part"], 0, 1))
 
 
 def _is_central(row: Mapping[str, Any]) -> float:
     x = sum(row[name] for name in CORNERS[0::2]) / 4 / max(1, row["width"])
     y = sum(row[name] for name in CORNERS[1::2]) / 4 / max(1, row["height"])
     return float(_NINTH[0] <= x < _NINTH[1] and _NINTH[0] <= y < _NINTH[1])
+
+
+def with_answers(mentions: pl.DataFrame, answers: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return mentions of which those that were unresolved are what a model says of their crop, where it is sure.
+
+    `answers` have the columns `region_id`, `state` and `brand`, the first ones first; a null brand is no brand.
+    """
+    known: dict[str, str | None] = {}
+    for each in reversed(answers):
+        known |= dict(each.filter(state="answered").select("region_id", "brand").iter_rows())
+    said = [
+        row
+        | {"brand": known[row["region_id"]], "how": "vlm", "score": _ANSWERED}
+        | {"state": "resolved" if known[row["region_id"]] else "none", "runner_up": None}
+        if row["state"] == "unresolved" and row["region_id"] in known
+        else row
+        for row in mentions.to_dicts()
+    ]
+    return pl.DataFrame(said, schema=mentions.schema)
+
+
+def _answers(given: TableInput, stage: str, stream: str) -> pl.DataFrame:
+    rows = pl.DataFrame(given.above[stage].read(("answers",), [stream]))
+    return rows.explode("answers").unnest("answers").select("region_id", "state", "brand")
 
 
 def compute_appearances(given: TableInput) -> TableOutput:
@@ -193,6 +261,8 @@ def compute_appearances(given: TableInput) -> TableOutput:
         frames = pl.DataFrame(given.above["frames"].read(columns, [stream]))
         regions = pl.DataFrame(given.above["regions"].read(None, [stream]))
         mentions = pl.DataFrame(given.above["match"].read(None, [stream]))
+        asked = [stage for stage in ("ask_local", "ask_cloud") if stage in given.above]
+        mentions = with_answers(mentions, [_answers(given, stage, stream) for stage in asked])
         n_frames += frames.height
         sized = regions.join(frames.select("frame_idx", "width", "height"), on="frame_idx")
         rows = appearances(sized, mentions, frame_seconds(frames, params.fps), params)

@@ -20,6 +20,7 @@ from transforms.frames.clip import FrameName
 from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import Color, ImageParams
 
+_REGION = pa.struct([("region_id", pa.string()), ("kind", pa.string()), ("corners", pa.list_(pa.float32()))])
 REQUEST = pa.schema(
     [
         # Number of the block, the same in all of its rows.
@@ -54,7 +55,7 @@ REQUEST = pa.schema(
             ),
         ),
         # Regions that are read on it, with the corners of their quadrilaterals in pixels; null for other models.
-        pa.field("regions", pa.list_(pa.struct([("region_id", pa.string()), ("corners", pa.list_(pa.float32()))]))),
+        pa.field("regions", pa.list_(_REGION)),
     ]
 )
 """Schema of a model's input block, a row per frame."""

@@ -277,16 +277,7 @@ def read_rows(body: bytes, schema: pa.Schema, most: int) -> pa.Table:
         if not rows.schema.equals(schema):
             raise ValueError(f"expected the columns {', '.join(schema.names)}, found {_line(rows.schema.names)[:300]}")
         nulls = [field.name for field in schema if not field.nullable and rows[field.name].null_count]
-    except (
-        pa.ArrowException,
-        OSError,
-        EOFError,
-        StopIteration,
-        struct.error,
-        KeyError,
-        TypeError,
-        MemoryError,
-    ) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"expected rows as an Arrow stream: {_line(error)[:_LONGEST_REASON]}") from error
     if nulls:
         raise ValueError(f"expected a value in every row, found none in {', '.join(nulls)}")
@@ -295,7 +286,8 @@ def read_rows(body: bytes, schema: pa.Schema, most: int) -> pa.Table:
 
 def _uncompressed(body: bytes) -> pa.Table:
     """Return the rows of a stream; Arrow has no limit for what it decompresses."""
-    messages = pa.ipc.MessageReader.open_stream(pa.BufferReader(body))
+    source = pa.BufferReader(body)
+    messages = pa.ipc.MessageReader.open_stream(source)
     # `read_schema` does not look at what kind of message it is given.
     if messages.read_next_message().type != "schema":
         raise ValueError("expected a schema at the beginning of the stream")
@@ -307,6 +299,8 @@ def _uncompressed(body: bytes) -> pa.Table:
         if _is_compressed(message.metadata.to_pybytes()):
             raise ValueError("expected rows that are not compressed")
         batches.append(pa.ipc.read_record_batch(message, schema))
+    if source.tell() < len(body):
+        raise ValueError(f"expected the end of the stream, found {len(body) - source.tell():,} more bytes")
     return pa.Table.from_batches(batches, schema)
 
 
@@ -373,16 +367,7 @@ def _any_rows(data: bytes) -> pa.Table:
     try:
         rows = _uncompressed(data)
         rows.validate(full=True)
-    except (
-        pa.ArrowException,
-        OSError,
-        EOFError,
-        StopIteration,
-        struct.error,
-        KeyError,
-        TypeError,
-        MemoryError,
-    ) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"expected rows as an Arrow stream: {_line(error)[:_LONGEST_REASON]}") from error
     return rows
 

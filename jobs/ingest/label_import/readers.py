@@ -19,7 +19,7 @@ from jobs.ingest.label_import.dataset_files import IMAGES, DatasetFiles, suffix_
 from transforms.formats.datasets.datumaro import read_datumaro
 from transforms.formats.datasets.frame_rows import read_frame_rows
 from transforms.formats.datasets.voc import FOLDER, LABEL_MAP, read_label_map, read_voc
-from transforms.formats.datasets.yolo import read_names, read_yolo
+from transforms.formats.datasets.yolo import read_classes, read_yolo
 from transforms.formats.reviewing.coco import read_review_coco
 from transforms.formats.reviewing.cvat import FRAMES, read_cvat, read_image_list
 from transforms.formats.reviewing.labelstudio_read import read_labelstudio
@@ -151,10 +151,10 @@ def _yolo(files: DatasetFiles, _: bool) -> ReviewFile:
     if not listed:
         raise UserError(f"{files.place}: expected data.yaml or classes.txt, which name the classes; found neither")
     try:
-        names = read_names(files.content(listed[0]), listed[0])
+        classes = read_classes(files.content(listed[0]), listed[0])
     except ReviewFileError as error:
         raise UserError([f"{files.place}: {text}" for text in error.problems]) from error
-    return read_yolo(_yolo_images(files), names)
+    return read_yolo(_yolo_images(files), classes)
 
 
 def _yolo_images(files: DatasetFiles) -> dict[str, tuple[str, bytes | None]]:

@@ -44,7 +44,7 @@ def _add(store: Store, table: schemas.Table, row: dict[str, Any]) -> None:
     store.upsert(table, pa.Table.from_pylist([row], table.arrow_schema), "test")
 
 
-def measured(store: Store, number: int, ap: float = 0.7) -> None:
+def measured(store: Store, number: int, ap: float = 0.7, split: str = "test") -> None:
     """Record an evaluation of a version."""
     row = {
         "evaluation_id": f"e{number}",
@@ -52,7 +52,7 @@ def measured(store: Store, number: int, ap: float = 0.7) -> None:
         "name": "yard",
         "version": number,
         "release": "v1",
-        "split": "test",
+        "split": split,
         "split_seed": 0,
         "content": "c",
         "frames": 100,
@@ -100,6 +100,15 @@ def test_without_an_evaluation_nothing_becomes_champion(store: Store) -> None:
     assert _champion(store) == 0
     promote(store, "yard@1", "challenger", by="ann")
     assert registry.current(store, "yard", "challenger") == 1
+
+
+def test_frames_that_chose_the_best_epoch_are_no_evidence(store: Store) -> None:
+    """A training measures on `val` after each epoch."""
+    measured(store, 1, split="val")
+    with pytest.raises(NotPromotedError, match="never measured on frames that it has not seen"):
+        promote(store, "yard@1", by="ann")
+    measured(store, 1)
+    assert promote(store, "yard@1", by="ann")["evaluation_id"] == "e1"
 
 
 def test_the_first_champion_needs_an_evaluation_alone(store: Store) -> None:

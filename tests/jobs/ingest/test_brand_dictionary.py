@@ -33,7 +33,7 @@ def test_a_dictionary_is_imported_and_listed(workspace: Workspace, tmp_path: Pat
     done = said(winnow("brands", "import", file, "--workspace", workspace.root, "--json"))
     assert done["added"] == ["Nordvig", "Nordvik"]
     assert "one letter apart" in done["warnings"][0]
-    assert "logos of Nordvig are stored, and not compared with frames yet" in done["warnings"][1]
+    assert "Nordvig: logo logo.png has too few corners" in done["warnings"][1]
     listed = said(winnow("brands", "list", "--workspace", workspace.root, "--json"))
     assert [(row["brand"], row["logos"]) for row in listed] == [("Nordvig", ["logo.png"]), ("Nordvik", [])]
     version = Store(workspace.root).open(schemas.BRANDS).version

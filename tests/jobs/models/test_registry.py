@@ -102,6 +102,21 @@ def test_the_first_version_cannot_be_rolled_back(store: Store) -> None:
         registry.roll_back(store, "yard", "champion", by="ann")
 
 
+@pytest.mark.parametrize(
+    ("promoted", "back"), [((1, 2, 3), (2, 1)), ((1, 2, 3, 2), (1,)), ((3, 1, 3, 2), (3,)), ((1, 2, 1), ())]
+)
+def test_each_rollback_goes_one_version_further_back(
+    store: Store, promoted: tuple[int, ...], back: tuple[int, ...]
+) -> None:
+    """What was taken away does not come back by itself."""
+    for version in promoted:
+        registry.set_alias(store, "yard", version, "champion", by="ann")
+    found = [registry.roll_back(store, "yard", "champion", by="ann")["version"] for _ in back]
+    assert tuple(found) == back
+    with pytest.raises(UserError, match="no version before"):
+        registry.roll_back(store, "yard", "champion", by="ann")
+
+
 def test_an_alias_is_a_word(store: Store) -> None:
     """A number would be taken for a version."""
     with pytest.raises(UserError, match="expected a word"):

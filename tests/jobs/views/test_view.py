@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
+from polars.testing import assert_frame_equal
 
 import schemas
 from jobs.core.errors import UserError
@@ -262,3 +263,32 @@ def test_all_names_are_listed_and_similar_ones_proposed(workspace: Workspace) ->
 def test_views_have_the_same_columns_in_sql_and_in_polars(workspace: Workspace, name: str) -> None:
     view = View(Store(workspace.root), Selection(None, {}))
     assert pl.DataFrame(view.sql(f"SELECT * FROM {name}")).schema == view.lazy(name).collect_schema()
+
+
+@pytest.mark.parametrize("name", ["frames", "curated", "quality", "curation", "objects", "idle"])
+@pytest.mark.parametrize("run", [0, 1])
+def test_a_view_of_some_frames_has_the_rows_of_these_alone(
+    two_runs: tuple[Workspace, list[str]], name: str, run: int
+) -> None:
+    """Tables that are not by frame stay as they are, and one frame of several with its number is not the others'."""
+    workspace, jobs = two_runs
+    view = View.of(workspace, run=jobs[run])
+    every = view.lazy("frames").select(schemas.FRAME_KEY).collect().sort(schemas.FRAME_KEY)
+    some = pl.concat(
+        [every[::7], pl.DataFrame({"stream_id": ["elsewhere"], "frame_idx": [int(every["frame_idx"][1])]})]
+    )
+    expected = view.lazy(name).collect()
+    if "frame_idx" in expected.columns:
+        expected = expected.join(some, on=schemas.FRAME_KEY, how="semi")
+        assert expected.height == every[::7].height or name == "objects"
+    found = view.of_frames(some).lazy(name).collect()
+    assert_frame_equal(found, expected, check_row_order=False)
+    assert view.lazy("frames").collect().height == every.height
+
+
+def test_sql_over_a_view_of_some_frames_sees_these_alone(two_runs: tuple[Workspace, list[str]]) -> None:
+    """Also a view that joins tables, and one of no frames at all."""
+    view = View.of(two_runs[0])
+    some = view.lazy("frames").select(schemas.FRAME_KEY).collect()[:5]
+    assert scalar(view.of_frames(some), "SELECT count(*) FROM curated") == 5
+    assert scalar(view.of_frames(some[:0]), "SELECT count(*) FROM curated") == 0

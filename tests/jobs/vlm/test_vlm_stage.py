@@ -240,6 +240,11 @@ def test_a_question_without_a_valid_answer_is_given_up(workspace: Workspace, mad
     # What was paid for is not asked again.
     ask(workspace, made, there, *few)
     assert len(there.asked) == 3
+    assert rows(workspace, schemas.QUARANTINE)["stage"].to_list() == ["escalate"]
+    # Once the frame is not routed to the model any more, no later run would ask about it.
+    record = ask(workspace, made, there, *few, "route.threshold=1")
+    assert (record.outcomes["escalate"].frames_in, record.outcomes["escalate"].quarantined) == (0, 0)
+    assert rows(workspace, schemas.QUARANTINE).is_empty()
 
 
 def test_licence_terms_are_printed_after_the_first_answers(

@@ -77,6 +77,7 @@ def looks(frames: list[int], at: list[tuple[float, float]], kinds: list[int], sc
         one,
         one * 100,
         one * 50,
+        np.array(["line"] * n, "<U6"),
     )
 
 
@@ -119,6 +120,8 @@ def mentions_for(brands: Sequence[str | None], **more: Any) -> pl.DataFrame:
             "runner_up": None,
             "begins": 0.0,
             "ends": 1.0,
+            "tall": 1.0,
+            "part": 1.0,
             "text": brand or "",
             **more,
         }
@@ -149,3 +152,29 @@ def test_a_name_that_was_read_clearly_outvotes_the_brand_that_it_is_near_to() ->
     assert appearances(regions_of(4), pl.concat([unclear, clear]), SECONDS, VoteParams()) == []
     alone = appearances(regions_of(4), unclear, SECONDS, VoteParams())
     assert [row["state"] for row in alone] == ["unresolved"]
+
+
+def test_a_logo_counts_by_its_own_size() -> None:
+    logo = mentions_for(["A"] * 4, how="logo", tall=0.6, part=0.4)
+    (found,) = appearances(regions_of(4), logo, SECONDS, VoteParams())
+    assert (found["how"], found["height_px"]) == ("logo", pytest.approx(18.0))
+    assert found["mean_share"] == pytest.approx(0.004)
+    # Of 30 pixels of the region, the logo has 12: less than the 14 from which on it counts.
+    assert appearances(regions_of(4), mentions_for(["A"] * 4, how="logo", tall=0.4), SECONDS, VoteParams()) == []
+
+
+def test_a_line_and_an_emblem_in_one_place_are_two_tracks() -> None:
+    given = looks([0, 0, 1, 1], [(100.0, 50.0)] * 4, [0, 0, 0, 0])
+    given.kind[:] = ["line", "emblem"] * 2
+    assert follow_lines(given, RegionParams()).tolist() == [0, 1, 0, 1]
+
+
+def test_a_logo_in_two_regions_counts_once() -> None:
+    both = pl.concat([regions_of(4), regions_of(4, track=1).with_columns(x1=pl.lit(508.0), x2=pl.lit(508.0))])
+    first = mentions_for(["A"] * 4, how="logo")
+    second = mentions_for(["A"] * 3 + [None], how="logo").with_columns(region_id=pl.format("1:{}", pl.int_range(4)))
+    found = appearances(both, pl.concat([first, second]), SECONDS, VoteParams())
+    assert [(row["track_id"], row["n_frames"]) for row in found] == [(0, 4)]
+    corners = {name: pl.lit(700.0) for name in ("x1", "x2", "x3", "x4")}
+    apart = pl.concat([regions_of(4), regions_of(4, track=1).with_columns(**corners)])
+    assert len(appearances(apart, pl.concat([first, second]), SECONDS, VoteParams())) == 2

@@ -94,6 +94,13 @@ def in_stream(rows: pa.Table, compression: str | None = None) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
+def test_what_follows_the_end_of_a_stream_is_not_dropped_without_a_word() -> None:
+    sound = sent()
+    for more, n in ((sound, len(sound)), (b"\0", 1)):
+        with pytest.raises(ValueError, match=f"expected the end of the stream, found {n:,} more bytes"):
+            read_rows(sound + more, SENT, 6)
+
+
 def test_a_changed_stream_is_refused_or_can_be_read_whole() -> None:
     rng = random.Random(17)
     sound, refused = sent(), 0

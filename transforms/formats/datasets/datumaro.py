@@ -105,15 +105,17 @@ def read_datumaro(data: bytes) -> ReviewFile:
             except ValueError as error:
                 file.problems.append(f"{place}: {error}")
         name = (item.image.path if item.image else "") or item.id
-        tags = tuple(
-            labels[each.label_id]
-            for each in item.annotations
-            if each.type == _LABEL and each.label_id is not None and 0 <= each.label_id < len(labels)
-        )
+        tags = []
+        for each in (each for each in item.annotations if each.type == _LABEL):
+            if each.label_id is None or not 0 <= each.label_id < len(labels):
+                wrong = f"expected a label_id below {len(labels)}, found {each.label_id}"
+                unknown.setdefault(wrong, []).append(f"item {item.id}, annotation {each.id}")
+            else:
+                tags.append(labels[each.label_id])
         width_height = (size[1], size[0]) if size else None
         # Datumaro writes images without folders, with the names of these in theirs; the id stays as it was.
         other = item.id + PurePosixPath(name).suffix
-        frame = Returned(f"item {item.id}", name, tuple(shapes), width_height, tags=tags or None)
+        frame = Returned(f"item {item.id}", name, tuple(shapes), width_height, tags=tuple(tags) or None)
         file.frames.append(replace(frame, other_name=None if other == name else other))
     file.problems += one_line_each(unknown)
     return file
@@ -130,7 +132,12 @@ def _objects(item: _Item, file: ReviewFile) -> list[list[_Annotation]]:
             continue
         key = (each.group, each.label_id) if each.group else ("alone", at)
         found.setdefault(key, []).append(each)
-    return list(found.values())
+    return [part for parts in found.values() for part in _apart(parts)]
+
+
+def _apart(parts: list[_Annotation]) -> list[list[_Annotation]]:
+    """Return the objects of a group and label: several boxes alone are a group of objects, as CVAT has them."""
+    return [[each] for each in parts] if {each.type for each in parts} == {_BOX} else [parts]
 
 
 def _shape(

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from transforms.formats.reviewing.shapes import Returned, ReviewedShape, ReviewFile
+from transforms.formats.reviewing.shapes import Returned, ReviewedShape, ReviewFile, kept_attributes
 from transforms.formats.reviewing.values import finite
 
 FOLDER = "Annotations"
@@ -16,13 +16,24 @@ LABEL_MAP = "labelmap.txt"
 _NOTHING = {"pose": {"unspecified", ""}, "truncated": {"0", ""}, "occluded": {"0", ""}, "difficult": {"0", ""}}
 """Fields of objects, with the values that say nothing."""
 
+_OTHER_SHAPES = {
+    "part": "parts of an object",
+    "polygon": "polygon",
+    "robndbox": "robndbox, a turned box",
+    "segm": "segm, a mask",
+    "point": "point",
+    "keypoints": "keypoints",
+}
+"""Elements of objects that some programs write, and that are not read."""
+
 
 def read_voc(files: Mapping[str, bytes]) -> ReviewFile:
     """Return a frame for each XML file, which are given by their paths.
 
     An image is named by the path of its file below `Annotations`, with the suffix of the `filename` in it. Edges of
     boxes are counted from 1 and inside the box, as VOC defines them. `truncated`, `difficult`, `occluded` and `pose`
-    become attributes; in files of Winnow, `difficult` means a crowd. `confidence` is the score.
+    become attributes, as do those that CVAT lists; in files of Winnow, `difficult` means a crowd. `confidence` is the
+    score. Other shapes are named in `unsupported`.
     """
     file = ReviewFile()
     for path, data in sorted(files.items()):
@@ -71,8 +82,10 @@ def _size(root: ET.Element) -> tuple[int, int] | None:
 def _shapes(root: ET.Element, path: str, is_ours: bool, file: ReviewFile) -> Iterable[ReviewedShape]:
     for number, element in enumerate(root.iterfind("object"), 1):
         place = f"object {number}"
-        if element.find("part") is not None:
-            file.unsupported.append(f"{path}, {place}: parts of an object")
+        others = [text for name, text in _OTHER_SHAPES.items() if element.find(name) is not None]
+        file.unsupported += [f"{path}, {place}: {text}" for text in others]
+        if others and element.find("bndbox") is None:
+            continue
         try:
             yield _shape(element, place, is_ours)
         except ValueError as error:
@@ -90,10 +103,18 @@ def _shape(element: ET.Element, place: str, is_ours: bool) -> ReviewedShape:
     is_crowd = is_ours and said.pop("difficult") == "1"
     kept = {name: text for name, text in said.items() if text.casefold() not in _NOTHING[name]}
     attributes: dict[str, Any] = {name: True if text == "1" else text for name, text in kept.items()}
+    listed = {
+        (each.findtext("name") or "").strip(): (each.findtext("value") or "").strip()
+        for each in element.iterfind("attributes/attribute")
+    }
+    rotation = finite(listed.pop("rotation", "0"), "attribute rotation") % 360
+    listed.pop("", None)
+    attributes |= {name: text for name, text in kept_attributes(listed).items() if name not in attributes}
     score = element.findtext("confidence")
     return ReviewedShape(
         category,
         (left - 1, top - 1, right - left + 1, bottom - top + 1),
+        rotation=rotation,
         is_crowd=is_crowd or None,
         attributes=attributes,
         place=place,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from transforms.formats.reviewing.values import one_line_each
 _BOX, _SCORED_BOX = 5, 6
 _LEAST_POLYGON = 7
 _CORNERS, _LEAST_CORNERS = 4, 3
+_SHAPE, _SHOWN = 2, 5
 _SQUARE_PX = 1.0
 """How far a corner of a turned box may be from where it belongs, since labels have few digits."""
 
@@ -25,42 +26,87 @@ class _UnknownClassError(ValueError):
     """A line has the number of no class."""
 
 
-def read_names(data: bytes, place: str) -> list[str]:
-    """Return the classes in the order of their numbers, from `data.yaml`, or a file with one on each line.
+@dataclass(frozen=True)
+class YoloClasses:
+    """The classes of a dataset, in the order of their numbers, and how many numbers of keypoints follow each box."""
 
-    Raises `ReviewFileError` if there are none.
+    names: Sequence[str]
+    n_keypoints: int = 0
+
+
+def read_classes(data: bytes, place: str) -> YoloClasses:
+    """Return the classes that `data.yaml`, or a file with one on each line, declares.
+
+    Raises `ReviewFileError` if there are none, and for numbers without a name.
     """
     text = data.decode("utf-8-sig", "replace")
     if not place.endswith((".yaml", ".yml")):
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return YoloClasses([line.strip() for line in text.splitlines() if line.strip()])
     try:
         found = read_yaml(text)
     except YamlError as error:
         raise ReviewFileError([f"{place}: expected YAML: {' '.join(str(error).split())}"]) from error
-    names = found.get("names") if isinstance(found, dict) else None
-    if isinstance(names, dict) and all(isinstance(number, int) and 0 <= number < MOST_VALUES for number in names):
-        return [str(names.get(number, number)) for number in range(max(names, default=-1) + 1)]
-    if not isinstance(names, list):
+    given = found.get("names") if isinstance(found, dict) else None
+    if isinstance(given, list):
+        given = dict(enumerate(given))
+    if not isinstance(given, dict) or not all(type(number) is int and number >= 0 for number in given):
         raise ReviewFileError([f"{place}: expected `names`, the classes by number; found none"])
-    return [str(name) for name in names]
+    if problems := [f"{place}: names: {text}" for text in _wrong_with(given)]:
+        raise ReviewFileError(problems)
+    names = [str(given[number]) for number in range(len(given))]
+    return YoloClasses(names, _n_keypoints(found.get("kpt_shape"), place))
 
 
-def read_yolo(images: Mapping[str, tuple[str, bytes | None]], names: Sequence[str]) -> ReviewFile:
+def _wrong_with(names: Mapping[int, Any]) -> Iterator[str]:
+    """Yield what is wrong with the classes of a `data.yaml`, by their numbers."""
+    gaps = sorted(set(range(len(names))) - names.keys())
+    if gaps:
+        some = ", ".join(map(str, gaps[:_SHOWN]))
+        yield f"expected a name for each class from 0 to {max(names)}, found none for {some}"
+    for number, name in names.items():
+        # YAML reads no, off and ~ as values that are not text; a number is as good a name as another.
+        if not isinstance(name, str) and type(name) is not int:
+            yield f"class {number}: expected text, found {name!r:.60}; quote it, as in 'no'"
+
+
+def _n_keypoints(shape: Any, place: str) -> int:
+    """Return how many numbers of keypoints each line has, as `kpt_shape`, their number and dimensions, says."""
+    if shape is None:
+        return 0
+    numbers = shape if isinstance(shape, list) else []
+    if len(numbers) != _SHAPE or not all(type(n) is int and 0 < n < MOST_VALUES for n in numbers):
+        raise ReviewFileError(
+            [f"{place}: kpt_shape: expected [points, dimensions], as in [17, 3]; found {shape!r:.60}"]
+        )
+    return int(numbers[0] * numbers[1])
+
+
+def read_yolo(images: Mapping[str, tuple[str, bytes | None]], classes: YoloClasses) -> ReviewFile:
     """Return a frame for each image, with shapes in shares of its width and height, for `in_pixels`.
 
     `images` has for each name the path of its label file and its content, None for an image without one, which has
     no objects. A line is the number of a class, and a box (centre, width, height) or the corners of a polygon, each
-    with a score at the end or without one.
+    with a score at the end or without one; in a dataset with keypoints, a box and these, which are left out.
     """
-    file = ReviewFile(classes=list(names))
+    file = ReviewFile(classes=list(classes.names))
     unknown: dict[str, list[str]] = {}
     for name, (place, data) in images.items():
         shapes = []
         for number, line in enumerate((data or b"").decode("utf-8-sig", "replace").splitlines(), 1):
-            if not line.split():
+            words = line.split()
+            if not words:
                 continue
+            if classes.n_keypoints and len(words) > _SCORED_BOX:
+                if len(words) != _BOX + classes.n_keypoints:
+                    file.problems.append(
+                        f"{place}, line {number}: expected {_BOX + classes.n_keypoints} numbers, with those of its "
+                        f"keypoints; found {len(words)}"
+                    )
+                    continue
+                file.unsupported.append(f"{place}, line {number}: keypoints")
+                words = words[:_BOX]
             try:
-                shapes.append(_shape(line.split(), names, f"line {number}"))
+                shapes.append(_shape(words, classes.names, f"line {number}"))
             except _UnknownClassError as error:
                 unknown.setdefault(str(error), []).append(f"{place}, line {number}")
             except ValueError as error:

@@ -207,7 +207,10 @@ def time_ns(text: str | None) -> int | None:
     return found if abs(found) < 1 << 63 else None
 
 
-_EVERYWHERE = {"occluded": (False, "0", "false", 0, None), "keyframe": (True, False)}
+_EVERYWHERE = {
+    "occluded": (False, "0", "false", "False", 0, None),
+    "keyframe": (True, False, "True", "False", "true", "false"),
+}
 """Attributes that tools give to all objects, with the values that say nothing."""
 
 
@@ -231,11 +234,11 @@ def explained(error: ValidationError, names: Sequence[str] = (), within: Any = N
     """
     lines = []
     for each in error.errors(include_url=False):
-        place = ".".join(_located(each["loc"], within))
+        place = " ".join([*names, ".".join(_located(each["loc"], within))]).strip()
         is_missing = each["type"] == "missing"
         expected = "expected a value" if is_missing else _as_expected(each["msg"])
         found = "none" if is_missing else shortened(each["input"])
-        lines.append(f"{' '.join([*names, place])}: {expected}, found {found}")
+        lines.append(f"{place + ': ' if place else ''}{expected}, found {found}")
     return lines
 
 

@@ -46,8 +46,9 @@ class VideoMessages:
 
     def file(self, number: int) -> bytes | None:
         """Return the image of a message as a PNG, RGB; None where it does not decode, or only with errors."""
-        if self._run is None or number < self._next or self._first(number) > self._next:
-            self._run, self._next = self._decode(self._first(number)), self._first(number)
+        if self._run is None or number < self._next or self._begins_later(number):
+            self._next = self._first(number)
+            self._run = self._decode(self._next)
         for at, found in self._run:
             self._next = at + 1
             if at == number:
@@ -55,13 +56,17 @@ class VideoMessages:
         self._run = None
         return None
 
+    def _begins_later(self, number: int) -> bool:
+        """Return whether decoding can begin between the next message and another one, so that the way is shorter."""
+        return any(self._is_keyframe(at) for at in range(number, self._next, -1))
+
     def _first(self, number: int) -> int:
         """Return the message at which decoding must begin."""
-        for at in range(number, -1, -1):
-            image = self._image(at)
-            if image is not None and is_keyframe(image):
-                return at
-        return 0
+        return next((at for at in range(number, -1, -1) if self._is_keyframe(at)), 0)
+
+    def _is_keyframe(self, at: int) -> bool:
+        image = self._image(at)
+        return image is not None and is_keyframe(image)
 
     def _decode(self, first: int) -> Iterator[tuple[int, bytes | None]]:
         """Yield each message's number and image, from one on; None for those that do not decode."""

@@ -57,9 +57,17 @@ def test_annotations_of_a_group_are_one_object_for_each_label() -> None:
     assert (frame.name, frame.size, frame.tags) == ("a/1.png", (200, 100), ("red light",))
 
 
+def test_boxes_that_are_grouped_stay_objects_of_their_own() -> None:
+    """CVAT groups objects, of one label also: a group of boxes alone is no object in parts."""
+    boxes = [{"type": "bbox", "bbox": [10 * at, 10, 5, 5], "group": 3, "label_id": 0} for at in (1, 3)]
+    file = read_datumaro(document(*boxes))
+    assert (file.problems, [shape.box for shape in file.frames[0].shapes]) == ([], [(10, 10, 5, 5), (30, 10, 5, 5)])
+
+
 @pytest.mark.parametrize(
     ("annotation", "problem"),
     [
+        ({"type": "label", "label_id": 5}, "expected a label_id below 2, found 5"),
         ({"type": "bbox", "bbox": [1, 1, 5, 5], "label_id": 2}, "expected a label_id below 2, found 2"),
         ({"type": "bbox", "label_id": 0}, "expected a box, polygons or run lengths, found none of them"),
         ({"type": "polygon", "points": [1, 1, 5, 5], "label_id": 0}, "x and y of at least three points"),

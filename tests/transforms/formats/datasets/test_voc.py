@@ -48,6 +48,35 @@ def test_what_is_wrong_is_named_by_file_and_object(before: str, after: str, prob
     assert problem in file.problems[0]
 
 
+def test_attributes_as_cvat_lists_them_are_kept() -> None:
+    listed = "".join(
+        f"<attribute><name>{name}</name><value>{value}</value></attribute>"
+        for name, value in (("rotation", "30.0"), ("occluded", "0"), ("keyframe", "True"), ("colour", "red"))
+    )
+    text = BLOOD.replace("<name>RBC</name>", f"<name>RBC</name><attributes>{listed}</attributes>")
+    file = read_voc({"Annotations/a.xml": text.encode()})
+    white, red = file.frames[0].shapes
+    assert (file.problems, red.rotation, white.rotation) == ([], 30, 0)
+    assert red.attributes == {"difficult": True, "colour": "red"}
+
+
+@pytest.mark.parametrize(("element", "left"), [("polygon", "polygon"), ("robndbox", "robndbox, a turned box")])
+def test_shapes_of_other_programs_are_named(element: str, left: str) -> None:
+    inside = BLOOD.replace("<name>RBC</name>", f"<name>RBC</name><{element}><x1>1</x1></{element}>")
+    file = read_voc({"Annotations/a.xml": inside.encode()})
+    assert (file.problems, file.unsupported) == ([], [f"Annotations/a.xml, object 2: {left}"])
+    assert len(file.frames[0].shapes) == 2
+    # One without a box has nothing else to read.
+    file = read_voc(
+        {
+            "Annotations/a.xml": inside.replace("<bndbox><xmin>1<", "<box><xmin>1<")
+            .replace("20</ymax></bndbox>", "20</ymax></box>")
+            .encode()
+        }
+    )
+    assert (file.problems, len(file.unsupported), len(file.frames[0].shapes)) == ([], 1, 1)
+
+
 def test_a_size_of_zero_says_nothing() -> None:
     text = BLOOD.replace("<width>640</width>", "<width>0</width>")
     assert read_voc({"x.xml": text.encode()}).frames[0].size is None

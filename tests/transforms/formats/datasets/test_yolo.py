@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from tests.circle_material import HEIGHT, STREAMS, WIDTH, frames, objects
-from transforms.formats.datasets.yolo import are_turned_boxes, in_pixels, read_names, read_yolo, with_turned_boxes
+from transforms.formats.datasets.yolo import (
+    YoloClasses,
+    are_turned_boxes,
+    in_pixels,
+    read_classes,
+    read_yolo,
+    with_turned_boxes,
+)
 from transforms.formats.exports.objects import clipped_box, corners_of, outlines_of
 from transforms.formats.exports.yolo import Task, yolo_files
 from transforms.formats.outlines import filled
@@ -13,9 +20,9 @@ from transforms.formats.reviewing.shapes import Returned, ReviewedShape, ReviewF
 
 def came_back(task: Task) -> list[Returned]:
     files = yolo_files(task)(frames(), ["train"], objects())
-    names = read_names(files["data.yaml"], "data.yaml")
+    classes = read_classes(files["data.yaml"], "data.yaml")
     images = {name: (name, data) for name, data in files.items() if name.endswith(".txt")}
-    file = read_yolo(dict(images), names)
+    file = read_yolo(dict(images), classes)
     assert (file.problems, len(file.frames)) == ([], len(STREAMS))
     return [in_pixels(frame, WIDTH, HEIGHT) for frame in file.frames]
 
@@ -87,7 +94,7 @@ def test_rectangles_alone_are_turned_boxes() -> None:
 
 def test_scores_and_boxes_drawn_as_polygons() -> None:
     lines = b"0 0.5 0.5 0.2 0.4 0.75\n\n1 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3\n1 0 0 1 0 0 1 0.5\n"
-    file = read_yolo({"a.jpg": ("a.txt", lines), "b.jpg": ("b.jpg", None)}, ["car", "bus"])
+    file = read_yolo({"a.jpg": ("a.txt", lines), "b.jpg": ("b.jpg", None)}, YoloClasses(["car", "bus"]))
     first, none = (in_pixels(frame, 100, 200) for frame in file.frames)
     car, bus, half = first.shapes
     assert (car.category, car.score) == ("car", 0.75)
@@ -110,25 +117,54 @@ def test_scores_and_boxes_drawn_as_polygons() -> None:
     ],
 )
 def test_what_is_wrong_is_named_by_file_and_line(line: str, problem: str) -> None:
-    file = read_yolo({"a.jpg": ("labels/a.txt", f"0 0.5 0.5 0.1 0.1\n{line}\n".encode())}, ["car", "bus"])
+    file = read_yolo({"a.jpg": ("labels/a.txt", f"0 0.5 0.5 0.1 0.1\n{line}\n".encode())}, YoloClasses(["car", "bus"]))
     assert len(file.problems) == 1
     assert file.problems[0].startswith("labels/a.txt, line 2: ")
     assert problem in file.problems[0]
 
 
 def test_names_of_classes() -> None:
-    assert read_names(b"names: [car, no]", "data.yaml") == ["car", "False"]
-    assert read_names(b"names:\n  0: car\n  2: bus\n", "data.yaml") == ["car", "1", "bus"]
-    assert read_names("\ufeffcar\nred light\n".encode(), "classes.txt") == ["car", "red light"]
-    with pytest.raises(ReviewFileError, match="expected `names`"):
-        read_names(b"nc: 3", "data.yaml")
-    with pytest.raises(ReviewFileError, match="expected YAML"):
-        read_names(b"names: [", "data.yaml")
+    assert read_classes(b"names: [car, 7, 'no']", "data.yaml") == YoloClasses(["car", "7", "no"])
+    assert read_classes(b"names:\n  1: bus\n  0: car\n", "data.yaml") == YoloClasses(["car", "bus"])
+    assert read_classes("\ufeffcar\nred light\n".encode(), "classes.txt") == YoloClasses(["car", "red light"])
+    assert read_classes(b"names: [man]\nkpt_shape: [17, 3]", "data.yaml") == YoloClasses(["man"], 51)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"nc: 3", "expected `names`, the classes by number; found none"),
+        (b"names: {car: 0}", "expected `names`, the classes by number; found none"),
+        (b"names: [", "expected YAML"),
+        # Class 1 has no name, and is no class called 1.
+        (b"names:\n  0: car\n  2: bus\n", "expected a name for each class from 0 to 2, found none for 1"),
+        (b"names: [car, no]", "class 1: expected text, found False; quote it"),
+        (b"names: [~, car]", "class 0: expected text, found None"),
+        (b"names: [man]\nkpt_shape: 17", "kpt_shape: expected [points, dimensions], as in [17, 3]; found 17"),
+    ],
+)
+def test_a_class_without_a_name_is_refused(text: bytes, problem: str) -> None:
+    with pytest.raises(ReviewFileError) as caught:
+        read_classes(text, "data.yaml")
+    assert len(caught.value.problems) == 1
+    assert problem in caught.value.problems[0]
+
+
+def test_keypoints_are_named_and_their_boxes_read() -> None:
+    lines = b"0 0.5 0.5 0.2 0.4 0.1 0.2 2 0.3 0.4 1\n0 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4 0.1 0.2\n"
+    file = read_yolo({"a.jpg": ("a.txt", lines)}, YoloClasses(["man"], 6))
+    assert [in_pixels(file.frames[0], 100, 200).shapes[at].box for at in (0, 1)] == [
+        pytest.approx((40, 60, 20, 80))
+    ] * 2
+    assert file.unsupported == ["a.txt, line 1: keypoints"]
+    assert file.problems == ["a.txt, line 3: expected 11 numbers, with those of its keypoints; found 7"]
 
 
 def test_a_polygon_that_names_its_first_corner_twice_is_the_same_without_it() -> None:
     open_, closed = "0.1 0.2 0.5 0.2 0.5 0.6 0.1 0.6", "0.1 0.2 0.5 0.2 0.5 0.6 0.1 0.6 0.1 0.2"
-    one, other = (read_yolo({"a.png": ("a.txt", f"0 {line}\n".encode())}, ["car"]) for line in (open_, closed))
+    one, other = (
+        read_yolo({"a.png": ("a.txt", f"0 {line}\n".encode())}, YoloClasses(["car"])) for line in (open_, closed)
+    )
     assert one.problems == other.problems == []
     assert one.frames == other.frames
     (shape,) = in_pixels(other.frames[0], 100, 50).shapes

@@ -14,7 +14,7 @@ from tests.transforms.formats.reviewing.test_cvat import DUMP
 from transforms.formats.datasets.datumaro import read_datumaro
 from transforms.formats.datasets.frame_rows import read_frame_rows
 from transforms.formats.datasets.voc import read_voc
-from transforms.formats.datasets.yolo import read_yolo
+from transforms.formats.datasets.yolo import YoloClasses, read_yolo
 from transforms.formats.reviewing.coco import read_review_coco
 from transforms.formats.reviewing.cvat import TaskImage, read_cvat
 from transforms.formats.reviewing.labelstudio_read import read_labelstudio
@@ -170,7 +170,11 @@ def test_values_of_voc(text: str) -> None:
 def test_values_of_yolo(at: int) -> None:
     words = ["0", "0.5", "0.5", "0.2", "0.2"]
     words[at] = "many"
-    check(said(lambda: read_yolo({"a.jpg": ("a.txt", " ".join(words).encode())}, ["car"])), at, "a.txt, line 1")
+    check(
+        said(lambda: read_yolo({"a.jpg": ("a.txt", " ".join(words).encode())}, YoloClasses(["car"]))),
+        at,
+        "a.txt, line 1",
+    )
 
 
 def test_a_class_that_a_file_does_not_have_is_one_line() -> None:
@@ -179,9 +183,9 @@ def test_a_class_that_a_file_does_not_have_is_one_line() -> None:
     assert read_review_coco(json.dumps(several).encode()).problems == [
         "annotation 1 (id 4), category_id: expected that of a category of the file, found 7; so it is at 2 more"
     ]
-    assert read_yolo({"a.jpg": ("a.txt", b"7 .5 .5 .2 .2\n7 .4 .4 .2 .2\n0 .5 .5 .2 .2")}, ["car"]).problems == [
-        "a.txt, line 1: expected a class from 0 to 0, found 7; so it is at 1 more"
-    ]
+    assert read_yolo(
+        {"a.jpg": ("a.txt", b"7 .5 .5 .2 .2\n7 .4 .4 .2 .2\n0 .5 .5 .2 .2")}, YoloClasses(["car"])
+    ).problems == ["a.txt, line 1: expected a class from 0 to 0, found 7; so it is at 1 more"]
     items = [with_value(DATUMARO, ("items", 0, "annotations", 0, "label_id"), 3)["items"][0]] * 2  # type: ignore[index]
     assert read_datumaro(json.dumps({**DATUMARO, "items": items}).encode()).problems == [
         "item a, annotation 7: expected a label_id below 1, found 3; so it is at 1 more"

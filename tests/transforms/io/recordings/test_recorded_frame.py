@@ -21,6 +21,7 @@ from transforms.io.recordings.image_messages import ImageMessage, image_in
 from transforms.io.recordings.messages import Recording, RecordingError
 from transforms.io.recordings.raw_image import as_file, png
 from transforms.io.recordings.recorded_frame import fragments, open_recording
+from transforms.io.recordings.video_messages import VideoMessages
 
 TOPIC = "/front/image/compressed"
 IMAGES = material.scenes(12)
@@ -158,6 +159,24 @@ def test_video_in_messages_is_decoded_in_any_order(tmp_path: Path, codec: str, f
         assert np.abs(decoded(data, 1).astype(int) - image).mean() < 8
     for at in (11, 3, 3, 4, 0, 7):
         assert read_frame(names[at]).data == in_order[at]
+
+
+def test_video_of_one_long_group_is_read_once_when_it_is_read_in_order() -> None:
+    """Without a keyframe on the way there is nothing to be found by going back for each image."""
+    n = 40
+    packets = material.video(material.scenes(n), group=n)
+    read: list[int] = []
+
+    def message(number: int) -> ImageMessage:
+        read.append(number)
+        return ImageMessage(packets[number], "", "h264")
+
+    video = VideoMessages(message, n)
+    in_order = [video.file(number) for number in range(n)]
+    # The first one is read to find where decoding begins, and for the name of the codec.
+    assert sorted(read) == [0, 0, *range(n)]
+    assert all(in_order)
+    assert [VideoMessages(message, n).file(number) for number in (n - 1, 7)] == [in_order[n - 1], in_order[7]]
 
 
 def test_a_damaged_packet_of_video_takes_no_image_outside_of_its_group_along(tmp_path: Path) -> None:
