@@ -238,7 +238,7 @@ def test_a_loop_is_paused_resumed_and_stopped(workspace: Workspace) -> None:
         ({"questions": 1}, "expected --usd"),
     ],
 )
-def test_what_is_wrong_with_a_loop_is_said_before_it_begins(
+def test_what_is_wrong_with_a_loop_is_reported_before_it_begins(
     workspace: Workspace, more: dict[str, Any], problem: str
 ) -> None:
     """One line each, and no loop."""
