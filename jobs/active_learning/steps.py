@@ -17,8 +17,11 @@ from jobs.evaluation import promotion
 from jobs.evaluation.options import EvaluateOptions
 from jobs.models import registry
 from jobs.runs.run_options import RunOptions, build_request
+from jobs.storage.spare_files import temporary_folder
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.training.options import TrainOptions
+from jobs.training.training_data import tried
 from jobs.views.categories import categories_of
 from jobs.views.view import View
 
@@ -26,6 +29,7 @@ CHALLENGER = "challenger"
 """The alias of the version that a loop works with where it does not promote."""
 
 _WITHOUT_MODEL = "quality"
+_SPLIT_SEEDS = 20
 _NEEDS_FRAMES: frozenset[Step] = frozenset({"escalate", "review", "release", "train", "evaluate", "promote"})
 
 
@@ -93,7 +97,7 @@ def _escalate(context: RoundContext) -> dict[str, Any]:
     usd = spending.left(context.store, context.state).usd
     if usd <= 0:
         return {"skip": f"the {options.usd:g} USD for questions are used up"}
-    return _run(context, [f"escalate.max_usd={usd!r}"], "escalate")
+    return _run(context, [f"route.budget_vlm={options.questions}", f"escalate.max_usd={usd!r}"], "escalate")
 
 
 def _run(context: RoundContext, more: list[str], *stages: str) -> dict[str, Any]:
@@ -103,7 +107,7 @@ def _run(context: RoundContext, more: list[str], *stages: str) -> dict[str, Any]
         run = RunOptions(inputs=options.inputs, profile=_WITHOUT_MODEL, settings=_without_model(options.settings))
     else:
         n = min(options.frames_a_round, spending.left(context.store, context.state).frames)
-        own = [f"route.budget_person={n}", f"route.budget_vlm={options.questions}", *weights]
+        own = [f"route.budget_person={n}", *weights]
         settings = (*options.settings, *own, *more)
         run = RunOptions(
             inputs=options.inputs, profile=options.profile, settings=settings, add_stages=("route", *stages)
@@ -132,7 +136,30 @@ def _train(context: RoundContext) -> dict[str, Any]:
     base = options.model if version is None or options.from_base else str(version.folder)
     note = f"round {context.round.number} of loop {options.name}"
     chosen = options.train_options(context.release, base, minutes, note)
+    chosen = chosen.model_copy(update={"split_seed": _split_seed(context, chosen)})
     return _task("train", chosen.model_dump(mode="json"))
+
+
+def _split_seed(context: RoundContext, options: TrainOptions) -> int:
+    """Return the seed of the splits: that of the rounds before, else the first one with which no split is empty.
+
+    Of the few frames of a first round, none may fall into val; frames keep their splits for good.
+    """
+    before = [each.steps["train"].submitted for each in context.state.rounds if "train" in each.steps]
+    if seeds := [found["task"]["split_seed"] for found in before if "task" in found]:
+        return int(seeds[-1])
+    if context.options.measured.split or "split_seed" in context.options.training:
+        return options.split_seed
+    for seed in range(_SPLIT_SEEDS):
+        with temporary_folder() as folder:
+            try:
+                data = tried(context.workspace, options.model_copy(update={"split_seed": seed}), folder)
+            except UserError:
+                continue
+            if all(any(len(image.boxes) for image in images) for images in data.images.values()):
+                return seed
+    # The job says what is wrong.
+    return options.split_seed
 
 
 def _evaluate(context: RoundContext) -> dict[str, Any]:
@@ -209,7 +236,8 @@ def _routed(context: RoundContext, _: LoopStep, __: Mapping[str, Any]) -> Result
     options, number = context.options, context.round.number
     n = min(options.frames_a_round, spending.left(context.store, context.state).frames)
     view = View.of(context.workspace)
-    chosen = choice.choose(view, context.store, options, number, n, context.streams)
+    has_model = _weights(context) is not None
+    chosen = choice.choose(view, context.store, options, number, n, context.streams, has_model)
     choice.record(context.store, options, number, chosen, context.job_id)
     n_random = chosen.n_random
     found = {
@@ -231,7 +259,10 @@ def _escalated(context: RoundContext, begun: LoopStep, _: Mapping[str, Any]) -> 
     rows = pl.DataFrame(context.store.read(schemas.ESCALATIONS, ("job_id", "cost_usd")))
     mine = rows.filter(pl.col("job_id").cast(pl.String) == begun.job_id)
     usd = float(mine["cost_usd"].sum())
-    return {"questions": mine.height, "usd": usd}, f"{mine.height:,} questions for {usd:.4f} USD"
+    text = f"{mine.height:,} questions for {usd:.4f} USD"
+    if mine.height < context.options.questions:
+        text += f", of {context.options.questions:,}: nothing else is uncertain enough, or the money covers no more"
+    return {"questions": mine.height, "usd": usd}, text
 
 
 def _reviewed(context: RoundContext, begun: LoopStep, _: Mapping[str, Any]) -> Result:

@@ -59,7 +59,8 @@ def _check_run(workspace: Workspace, options: LoopOptions) -> None:
         raise UserError("--questions: expected --usd, the most that they may cost in all")
     weights = [f"annotate.weights={options.weights}"] if options.weights else []
     stages = ("route", "escalate") if options.questions else ("route",)
-    settings = (*options.settings, *weights)
+    asks = [f"route.budget_vlm={options.questions}"] if options.questions else []
+    settings = (*options.settings, *asks, *weights)
     run = RunOptions(inputs=options.inputs, profile=options.profile, settings=settings, add_stages=stages)
     request = build_request(workspace.root, run)
     if options.weights:

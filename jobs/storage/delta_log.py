@@ -119,7 +119,9 @@ def _versions_in(names: Iterable[str]) -> list[int]:
 
 
 def _read(table: Place, versions: Sequence[int]) -> list[bytes]:
-    with ThreadPoolExecutor(_READ_AT_ONCE if table.is_remote else 1) as threads:
+    if not table.is_remote:
+        return [log_entry(table, version).read() for version in versions]
+    with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
         return list(threads.map(lambda version: log_entry(table, version).read(), versions))
 
 
