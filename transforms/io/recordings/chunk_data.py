@@ -1,4 +1,4 @@
-"""Chunks of recordings, decompressed to no more than they may have: a few bytes can stand for any number."""
+"""Chunks of recordings, decompressed to no more than they may have: a few bytes may be any number when unpacked."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_data_come_back_up_to_their_most_bytes(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_small_chunk_that_stands_for_many_bytes_takes_no_more_than_it_may(method: str) -> None:
+def test_a_small_chunk_of_very_many_bytes_takes_no_more_than_it_may(method: str) -> None:
     packed = METHODS[method](bytes(64 << 20))
     assert len(packed) < 1 << 20
     tracemalloc.start()
