@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ CHALLENGER = "challenger"
 
 _WITHOUT_MODEL = "quality"
 _SPLIT_SEEDS = 20
+_LARGER = ("route.larger=", "route.larger_detector=")
 _NEEDS_FRAMES: frozenset[Step] = frozenset({"escalate", "review", "release", "train", "evaluate", "promote"})
 
 
@@ -90,14 +91,36 @@ def _annotate(context: RoundContext) -> dict[str, Any]:
 
 def _escalate(context: RoundContext) -> dict[str, Any]:
     options = context.options
-    if not options.questions:
-        return {"skip": "no questions to a model were requested"}
+    if not (options.questions or options.larger):
+        return {"skip": "neither questions to a model nor a larger detector were requested"}
     if _weights(context) is None:
         return {"skip": "there is no model yet whose uncertainty could be asked about"}
     usd = spending.left(context.store, context.state).usd
-    if usd <= 0:
+    stages, settings = second_looks(options, usd)
+    if not stages:
         return {"skip": f"the {options.usd:g} USD for questions are used up"}
-    return _run(context, [f"route.budget_vlm={options.questions}", f"escalate.max_usd={usd!r}"], "escalate")
+    return _run(context, settings, *stages)
+
+
+def second_looks(options: LoopOptions, usd: float) -> tuple[list[str], list[str]]:
+    """Return the stages that process uncertain frames once more, and their settings, with so much money left."""
+    stages, settings = [], []
+    if options.larger:
+        stages.append("larger")
+        settings += [text for text in options.settings if text.startswith(_LARGER)]
+        settings.append(f"route.budget_larger={options.larger}")
+    if options.questions and usd > 0:
+        stages.append("escalate")
+        settings += [f"route.budget_vlm={options.questions}", f"escalate.max_usd={usd!r}"]
+    return stages, settings
+
+
+def annotating(options: LoopOptions, more: Sequence[str], *stages: str) -> RunOptions:
+    """Return the options of a run that annotates and routes, with some stages after these."""
+    own = [text for text in options.settings if not text.startswith(_LARGER)]
+    return RunOptions(
+        inputs=options.inputs, profile=options.profile, settings=(*own, *more), add_stages=("route", *stages)
+    )
 
 
 def _run(context: RoundContext, more: list[str], *stages: str) -> dict[str, Any]:
@@ -107,11 +130,7 @@ def _run(context: RoundContext, more: list[str], *stages: str) -> dict[str, Any]
         run = RunOptions(inputs=options.inputs, profile=_WITHOUT_MODEL, settings=_without_model(options.settings))
     else:
         n = min(options.frames_a_round, spending.left(context.store, context.state).frames)
-        own = [f"route.budget_person={n}", *weights]
-        settings = (*options.settings, *own, *more)
-        run = RunOptions(
-            inputs=options.inputs, profile=options.profile, settings=settings, add_stages=("route", *stages)
-        )
+        run = annotating(options, [f"route.budget_person={n}", *weights, *more], *stages)
     return {"submitted": {"request": build_request(context.workspace.root, run).as_data(), "priority": 0}}
 
 
@@ -260,6 +279,8 @@ def _escalated(context: RoundContext, begun: LoopStep, _: Mapping[str, Any]) -> 
     mine = rows.filter(pl.col("job_id").cast(pl.String) == begun.job_id)
     usd = float(mine["cost_usd"].sum())
     text = f"{mine.height:,} questions for {usd:.4f} USD"
+    if context.options.larger:
+        text += f"; a larger detector processed up to {context.options.larger:,} frames"
     if mine.height < context.options.questions:
         text += f", of {context.options.questions:,}: nothing else is uncertain enough, or the money covers no more"
     return {"questions": mine.height, "usd": usd}, text

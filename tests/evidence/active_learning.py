@@ -36,7 +36,7 @@ from tests.training_material import CLASSES, Box, coco
 SIDE = 96
 N_CLEAR, N_POOL, N_TEST = 40, 96, 24
 RAIN_OF_POOL, RAIN_OF_TEST = 8, 2
-ROUNDS, A_ROUND = 5, 6
+ROUNDS, A_ROUND = 4, 6
 TRAINING: dict[str, Any] = {
     "size": SIDE,
     "batch": 4,
@@ -142,7 +142,7 @@ def _curve(before: Workspace, policy: Policy, seed: int, known: Known) -> list[C
         # Both learn from all that was reviewed by then, from the same beginning.
         from_base=True,
         settings=(STAGES, "annotate.min_score=0.05", "route.spread=0"),
-        training=TRAINING | {"epochs": 12},
+        training=TRAINING | {"epochs": 8},
         seed=seed,
     )
     job_id = loop_control.start(workspace, options)
