@@ -27,7 +27,7 @@ from transforms.metrics.motion import MotionParams, motion_scores
 
 
 @dataclass(frozen=True)
-class Shown:
+class ProbedFrame:
     """A frame as stages see it: colour (H, W, 3), and luma at the sizes of `transforms.frames.frame_image.Pixels`.
 
     `other` is luma of the frame that it is compared with: `small` and `tiles`; None where there is none. `regions` are
@@ -58,7 +58,7 @@ Sections = Mapping[str, Any]
 """Parameters by the name of their section of the configuration."""
 
 
-def probe_field(shown: Shown, sections: Sections) -> Probed:
+def probe_field(shown: ProbedFrame, sections: Sections) -> Probed:
     """Return the masks on the way to the playing field."""
     params: FieldParams = sections["field"]
     probed = Probed()
@@ -67,7 +67,7 @@ def probe_field(shown: Shown, sections: Sections) -> Probed:
     return probed
 
 
-def probe_edges(shown: Shown, sections: Sections) -> Probed:
+def probe_edges(shown: ProbedFrame, sections: Sections) -> Probed:
     """Return strokes and edges on the way to lines and emblems, and these, drawn on the frame."""
     params: EdgeParams = sections["edges"]
     probed = Probed()
@@ -91,7 +91,7 @@ def _listed(lines: Lines, kind: str, scale: float) -> list[dict[str, Any]]:
     ]
 
 
-def probe_rectify(shown: Shown, sections: Sections) -> Probed:
+def probe_rectify(shown: ProbedFrame, sections: Sections) -> Probed:
     """Return the crops of the regions that are read on the frame."""
     params: RectifyParams = sections["rectify"]
     probed = Probed()
@@ -108,7 +108,7 @@ def probe_rectify(shown: Shown, sections: Sections) -> Probed:
     return probed
 
 
-def probe_motion(shown: Shown, sections: Sections) -> Probed:
+def probe_motion(shown: ProbedFrame, sections: Sections) -> Probed:
     """Return the tiles of the frame, those of the one before, and how much each changed."""
     params: MotionParams = sections["motion"]
     probed = Probed()
@@ -123,7 +123,7 @@ def probe_motion(shown: Shown, sections: Sections) -> Probed:
     return probed
 
 
-def probe_scenes(shown: Shown, sections: Sections) -> Probed:
+def probe_scenes(shown: ProbedFrame, sections: Sections) -> Probed:
     """Return the layouts of the frame and of the one before, and whether they agree."""
     params: SceneParams = sections["scenes"]
     probed = _layouts(shown)
@@ -132,7 +132,7 @@ def probe_scenes(shown: Shown, sections: Sections) -> Probed:
     return probed
 
 
-def probe_duplicates(shown: Shown, sections: Sections) -> Probed:  # noqa: ARG001 - no parameter decides a measure
+def probe_duplicates(shown: ProbedFrame, sections: Sections) -> Probed:  # noqa: ARG001 - no parameter decides a measure
     """Return the layouts of the frame and of the one that represents its group, and in how many bits they differ."""
     probed = _layouts(shown)
     if shown.other is not None:
@@ -141,7 +141,7 @@ def probe_duplicates(shown: Shown, sections: Sections) -> Probed:  # noqa: ARG00
     return probed
 
 
-def _layouts(shown: Shown) -> Probed:
+def _layouts(shown: ProbedFrame) -> Probed:
     probed = Probed()
     pair = [shown.tiles] if shown.other is None else [shown.tiles, shown.other[1]]
     cells = np.concatenate([layouts(tiles[None]) for tiles in pair])
@@ -156,17 +156,21 @@ def _layouts(shown: Shown) -> Probed:
 
 @dataclass(frozen=True)
 class StageProbe:
-    """How a stage is probed: the function, the section of its parameters, and the frame that it is compared with."""
+    """How a stage is probed.
 
-    function: Callable[[Shown, Sections], Probed]
+    The function, the section of its parameters, the frame that it is compared with, and whether it sees regions.
+    """
+
+    function: Callable[[ProbedFrame, Sections], Probed]
     section: str
     other: Literal["before", "representative"] | None = None
+    with_regions: bool = False
 
 
 PROBES: Mapping[str, StageProbe] = {
     "field": StageProbe(probe_field, "field"),
     "edges": StageProbe(probe_edges, "edges"),
-    "rectify": StageProbe(probe_rectify, "rectify"),
+    "rectify": StageProbe(probe_rectify, "rectify", with_regions=True),
     "motion": StageProbe(probe_motion, "motion", "before"),
     "scenes": StageProbe(probe_scenes, "scenes", "before"),
     "duplicates": StageProbe(probe_duplicates, "duplicates", "representative"),

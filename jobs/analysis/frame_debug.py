@@ -22,7 +22,7 @@ from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from transforms.frames.frame_image import Clips, FrameImage, open_frame
 from transforms.frames.image import CorruptImageError, ImageParams
-from transforms.probes import PROBES, Probed, Shown
+from transforms.probes import PROBES, Probed, ProbedFrame
 
 MaySee = Callable[[str, int], bool]
 
@@ -70,8 +70,8 @@ def probe_frame(
             if place is not None and may_see(*place):
                 compared = _pixels(_opened(frames, *place, config.image, clips), *place)
                 other = (compared.small, compared.tiles)
-        regions = _regions(view, stream, frame_idx) if stage == "rectify" else ()
-        shown = Shown(color, pixels.gray, pixels.small, pixels.tiles, other, regions)
+        regions = _regions(view, stream, frame_idx) if probe.with_regions else ()
+        shown = ProbedFrame(color, pixels.gray, pixels.small, pixels.tiles, other, regions)
     return probe.function(shown, {probe.section: getattr(config, probe.section)})
 
 

@@ -13,7 +13,7 @@ from transforms.brands.text_lines import EdgeParams, find_lines
 from transforms.curate.scenes import SceneParams
 from transforms.frames.image import to_small, to_tiles
 from transforms.metrics.motion import MotionParams, motion_scores
-from transforms.probes import PROBES, Shown
+from transforms.probes import PROBES, ProbedFrame
 
 Image = npt.NDArray[np.uint8]
 
@@ -31,11 +31,11 @@ def sizes(image: Image) -> tuple[Image, Image, Image]:
     return gray, to_small(gray), to_tiles(to_small(gray))
 
 
-def shown(left: int = 60, other: int | None = None) -> Shown:
+def shown(left: int = 60, other: int | None = None) -> ProbedFrame:
     corners = [55.0, 95.0, 190.0, 95.0, 190.0, 125.0, 55.0, 125.0]
     regions = [{"region_id": "a", "kind": "line", "corners": corners}]
     compared = None if other is None else sizes(image_of(other))[1:]
-    return Shown(image_of(left), *sizes(image_of(left)), compared, regions)
+    return ProbedFrame(image_of(left), *sizes(image_of(left)), compared, regions)
 
 
 def test_the_field_is_that_of_the_stage() -> None:
