@@ -43,7 +43,7 @@ class ProbedFrame:
 
 
 @dataclass
-class Probed:
+class Intermediates:
     """Intermediates of a stage on a frame: images by name, uint8 of shape (H, W) or (H, W, 3), and values."""
 
     images: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
@@ -58,19 +58,19 @@ Sections = Mapping[str, Any]
 """Parameters by the name of their section of the configuration."""
 
 
-def probe_field(shown: ProbedFrame, sections: Sections) -> Probed:
+def probe_field(shown: ProbedFrame, sections: Sections) -> Intermediates:
     """Return the masks on the way to the playing field."""
     params: FieldParams = sections["field"]
-    probed = Probed()
+    probed = Intermediates()
     found = find_field(shown.color, params, probed.take)
     probed.values = {"found": found is not None, **({"share": found.share, "hue": found.hue} if found else {})}
     return probed
 
 
-def probe_edges(shown: ProbedFrame, sections: Sections) -> Probed:
+def probe_edges(shown: ProbedFrame, sections: Sections) -> Intermediates:
     """Return strokes and edges on the way to lines and emblems, and these, drawn on the frame."""
     params: EdgeParams = sections["edges"]
-    probed = Probed()
+    probed = Intermediates()
     found = {
         "line": find_lines(shown.gray, params, probed.take),
         "emblem": find_emblems(shown.gray, params, probed.take),
@@ -91,10 +91,10 @@ def _listed(lines: Lines, kind: str, scale: float) -> list[dict[str, Any]]:
     ]
 
 
-def probe_rectify(shown: ProbedFrame, sections: Sections) -> Probed:
+def probe_rectify(shown: ProbedFrame, sections: Sections) -> Intermediates:
     """Return the crops of the regions that are read on the frame."""
     params: RectifyParams = sections["rectify"]
-    probed = Probed()
+    probed = Intermediates()
     crops = crops_of(shown.color, shown.regions, params)
     rows = []
     for number, (crop, region) in enumerate(zip(crops, shown.regions, strict=True)):
@@ -108,10 +108,10 @@ def probe_rectify(shown: ProbedFrame, sections: Sections) -> Probed:
     return probed
 
 
-def probe_motion(shown: ProbedFrame, sections: Sections) -> Probed:
+def probe_motion(shown: ProbedFrame, sections: Sections) -> Intermediates:
     """Return the tiles of the frame, those of the one before, and how much each changed."""
     params: MotionParams = sections["motion"]
-    probed = Probed()
+    probed = Intermediates()
     probed.take("tiles", shown.tiles)
     if shown.other is None:
         return probed
@@ -123,7 +123,7 @@ def probe_motion(shown: ProbedFrame, sections: Sections) -> Probed:
     return probed
 
 
-def probe_scenes(shown: ProbedFrame, sections: Sections) -> Probed:
+def probe_scenes(shown: ProbedFrame, sections: Sections) -> Intermediates:
     """Return the layouts of the frame and of the one before, and whether they agree."""
     params: SceneParams = sections["scenes"]
     probed = _layouts(shown)
@@ -132,7 +132,7 @@ def probe_scenes(shown: ProbedFrame, sections: Sections) -> Probed:
     return probed
 
 
-def probe_duplicates(shown: ProbedFrame, sections: Sections) -> Probed:  # noqa: ARG001 - no parameter decides a measure
+def probe_duplicates(shown: ProbedFrame, sections: Sections) -> Intermediates:  # noqa: ARG001 - no parameter decides a measure
     """Return the layouts of the frame and of the one that represents its group, and in how many bits they differ."""
     probed = _layouts(shown)
     if shown.other is not None:
@@ -141,8 +141,8 @@ def probe_duplicates(shown: ProbedFrame, sections: Sections) -> Probed:  # noqa:
     return probed
 
 
-def _layouts(shown: ProbedFrame) -> Probed:
-    probed = Probed()
+def _layouts(shown: ProbedFrame) -> Intermediates:
+    probed = Intermediates()
     pair = [shown.tiles] if shown.other is None else [shown.tiles, shown.other[1]]
     cells = np.concatenate([layouts(tiles[None]) for tiles in pair])
     for name, each in zip(("layout", "layout_of_other"), cells, strict=False):
@@ -161,7 +161,7 @@ class StageProbe:
     The function, the section of its parameters, the frame that it is compared with, and whether it sees regions.
     """
 
-    function: Callable[[ProbedFrame, Sections], Probed]
+    function: Callable[[ProbedFrame, Sections], Intermediates]
     section: str
     other: Literal["before", "representative"] | None = None
     with_regions: bool = False

@@ -22,7 +22,7 @@ from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from transforms.frames.frame_image import Clips, FrameImage, open_frame
 from transforms.frames.image import CorruptImageError, ImageParams
-from transforms.probes import PROBES, Probed, ProbedFrame
+from transforms.probes import PROBES, Intermediates, ProbedFrame
 
 MaySee = Callable[[str, int], bool]
 
@@ -45,7 +45,7 @@ def probe_frame(
     stage: str,
     settings: Sequence[str] = (),
     may_see: MaySee = lambda _stream, _idx: True,
-) -> Probed:
+) -> Intermediates:
     """Return the intermediates of a stage on a frame, with the parameters of the run that is shown and `settings`.
 
     `settings` are `KEY=VALUE` of the stage's own section. `may_see` says which other frames it may be compared with.
@@ -75,7 +75,7 @@ def probe_frame(
     return probe.function(shown, {probe.section: getattr(config, probe.section)})
 
 
-def write_probed(probed: Probed, folder: Path, about: dict[str, Any]) -> list[Path]:
+def write_probed(probed: Intermediates, folder: Path, about: dict[str, Any]) -> list[Path]:
     """Write images as PNG and all values as JSON into a folder, and return the files. Raises `UserError`."""
     stage = about["stage"]
     written = []
