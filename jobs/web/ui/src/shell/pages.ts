@@ -46,6 +46,11 @@ export const PAGES: readonly Page[] = [
     load: () => import('../pages/Datasets.svelte'),
   },
   {
+    name: 'uploads', label: 'Uploads', letter: 'u', ofProject: true, forAdmins: false,
+    icon: 'M8 11V2.5M4.5 6L8 2.5 11.5 6M2.5 10.5v3h11v-3',
+    load: () => import('../pages/Uploads.svelte'),
+  },
+  {
     name: 'jobs', label: 'Jobs', letter: 'j', ofProject: true, forAdmins: false,
     icon: 'M4 2.5l9 5.5-9 5.5z',
     load: () => import('../pages/Jobs.svelte'),
