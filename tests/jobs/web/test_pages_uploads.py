@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from jobs.storage.workspace import Workspace
 from tests.helpers import scenery, write_clip
 from tests.jobs.uploads.padded_clip import padded_clip
 from tests.jobs.web.browsing import chromium, entrance, needs_pages, opened, serious_findings
@@ -27,6 +28,7 @@ def test_files_are_sent_continued_and_run_on(tmp_path: Path, tmp_path_factory: p
     fake = tmp_path / "fake.mp4"
     fake.write_bytes(b"#EXTM3U\nother.ts\n")
     place = new_place(tmp_path_factory, "arena")
+    Workspace.at(place).create()
     with server_process(place, pages=True) as server, chromium() as browser, opened(browser, entrance(server)) as page:
         page.get_by_role("link", name="Uploads", exact=True).click()
         expect(page.get_by_text("Nothing was sent yet")).to_be_visible()

@@ -136,7 +136,7 @@ def test_people(shared: Site, who: str) -> None:
 
 def test_heads_alone(shared: Site) -> None:
     at = f"/api/v1/projects/{{}}/uploads/{'0' * 32}"
-    asked = {None: (401, 401), "viewer": (403, 404), "annotator": (412, 404), "stranger": (404, 404)}
+    asked = {None: (401, 401), "viewer": (403, 404), "annotator": (412, 404), "stranger": (404, 412)}
     for who, expected in asked.items():
         with shared.client(who) as client:
             assert tuple(client.head(at.format(name)).status_code for name in (PROJECT, OTHER)) == expected
