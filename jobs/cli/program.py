@@ -31,6 +31,7 @@ _GROUPS = (
     "inspect",
     "gateway",
     "schedule",
+    "arrivals",
     "job",
     "release",
     "review",
