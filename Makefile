@@ -1,8 +1,8 @@
 # Everything installs into .venv, with uv, from pins with hashes. `make help` lists the targets.
 
 PYTHON ?= python3
-# Many tests wait for processes of their own, so that three go well on two cores.
-WORKERS ?= 3
+# Many tests wait for processes of their own, so that four go well on two cores. With those, each needs up to three GB.
+WORKERS ?= $(shell test "$$(awk '/MemAvailable/ {print int($$2 / 1048576)}' /proc/meminfo 2>/dev/null || echo 0)" -ge 14 && echo 4 || echo 3)
 # Files of tests stay together, and begin in the order in which tests/marks.py puts them: what takes longest first.
 SPREAD := --dist loadfile --no-loadscope-reorder
 # Where it is set, every process that is started compiles each of our modules, for half a second of processor time.

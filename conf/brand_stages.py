@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import schemas
-from conf.stage_spec import ModelWork, Params, Read, StageSpec, TableWork
+from conf import stage_checks
+from conf.stage_spec import REACH, CallWork, ModelWork, Params, Read, StageSpec, TableWork
 from transforms.brands import (
+    asking,
     crop_models,
     crops,
     emblems,
@@ -21,6 +23,8 @@ from transforms.brands import (
 from transforms.frames import clip, clip_frame, image
 
 _IMAGE_KEY = Params("image")
+_ASKS = (asking.brand_question, asking.enlarged)
+_ANSWERS_OF = {"licence": "terms"}
 _SEES = (image.decode_color, clip_frame.ClipFrame.color)
 _DECODES = (
     *(image.read_header, image.decode_checked, image.shrink),
@@ -104,12 +108,44 @@ FOLLOWED = (
         work=TableWork(match.compute_mentions, lists=(schemas.BRANDS,)),
     ),
     StageSpec(
+        "ask_local",
+        "calls",
+        schemas.ASKED_LOCAL,
+        code=_ASKS,
+        params=(Params("ask_local", without=REACH, also=_ANSWERS_OF),),
+        more_tables=(schemas.ESCALATIONS,),
+        reads=(Read("match"), Read("rectify")),
+        optional=True,
+        joins=lambda config, chosen: "match" in chosen and bool(config.ask_local.model),
+        calls=CallWork("brands", "ask_local"),
+        checks=(stage_checks.safe_calls,),
+    ),
+    StageSpec(
+        "ask_cloud",
+        "calls",
+        schemas.ASKED_CLOUD,
+        code=_ASKS,
+        params=(Params("ask_cloud", without=REACH, also=_ANSWERS_OF),),
+        more_tables=(schemas.ESCALATIONS,),
+        reads=(Read("match"), Read("rectify"), Read("ask_local", needed=False, if_there=True)),
+        optional=True,
+        joins=lambda config, chosen: "match" in chosen and bool(config.ask_cloud.model),
+        calls=CallWork("brands", "ask_cloud"),
+        checks=(stage_checks.safe_calls,),
+    ),
+    StageSpec(
         "vote",
         "table",
         schemas.APPEARANCES,
-        code=(vote.appearances, vote.frame_seconds),
+        code=(vote.appearances, vote.frame_seconds, vote.with_answers),
         params=(Params("vote"),),
-        reads=(Read("match"), Read("regions"), Read("frames")),
+        reads=(
+            Read("match"),
+            Read("regions"),
+            Read("frames"),
+            Read("ask_local", needed=False, if_there=True),
+            Read("ask_cloud", needed=False, if_there=True),
+        ),
         optional=True,
         work=TableWork(vote.compute_appearances),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import types
@@ -16,9 +17,15 @@ _BOUNDS = {Ge: ("ge", "from {}"), Gt: ("gt", "above {}"), Le: ("le", "to {}"), L
 
 
 def explanations(kind: type) -> dict[str, str]:
-    """Return what a parameter class's docstring says of each key: text after `` `key`: `` or `` `one`, `other`: ``."""
+    """Return what a parameter class's docstring says of each key: text after `` `key`: `` or `` `one`, `other`: ``.
+
+    Keys of a base class are explained there.
+    """
     text = inspect.cleandoc(kind.__doc__ or "")
     found: dict[str, str] = {}
+    for base in kind.__bases__:
+        if dataclasses.is_dataclass(base):
+            found |= explanations(base)
     head = re.compile(r"(?m)^(`[a-z_0-9]+`(?:, `[a-z_0-9]+`)*): ")
     at = [*head.finditer(text)]
     for here, after in zip_longest(at, at[1:]):

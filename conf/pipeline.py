@@ -15,6 +15,7 @@ from conf.stage_spec import setting
 from conf.stages import SPECS, STAGE_NAMES, STAGES
 from transforms.assess.escalation import EscalateParams
 from transforms.assess.uncertainty import RouteParams
+from transforms.brands.asking import AskCloudParams, AskLocalParams
 from transforms.brands.crop_models import ReadParams, RectifyParams
 from transforms.brands.exposure import ExposureParams
 from transforms.brands.match_words import MatchParams
@@ -110,6 +111,8 @@ class PipelineConfig:
     rectify: RectifyParams = RectifyParams()
     read: ReadParams = ReadParams()
     match: MatchParams = MatchParams()
+    ask_local: AskLocalParams = AskLocalParams()
+    ask_cloud: AskCloudParams = AskCloudParams()
     vote: VoteParams = VoteParams()
     exposure: ExposureParams = ExposureParams()
     resources: Resources = Resources()

@@ -36,6 +36,11 @@ def other_detectors(config: PipelineConfig, _: str) -> list[str]:
     return found
 
 
+def safe_calls(config: PipelineConfig, name: str) -> list[str]:
+    """Return what is wrong with the settings of calls about brands; they are in the section of the stage's name."""
+    return [line.replace("escalate.", f"{name}.") for line in getattr(config, name).unsafe()]
+
+
 def budget_of_calls(config: PipelineConfig, name: str) -> list[str]:
     """Return what is wrong with the settings of calls of a vision language model."""
     found = [*config.escalate.unsafe()]

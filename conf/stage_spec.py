@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Kind = Literal["pixels", "model", "table", "calls"]
 Weights = Literal["none", "folder", "open_clip", "rapidocr", "detector", "sam2_package"]
 Scope = Literal["frame", "stream", "run", "workspace"]
+REACH = ("url", "key_env", "attempts", "timeout_s", "per_minute", "parallel", "wait_s", "usd_in", "usd_out", "max_usd")
+"""Parameters of calls of a model: how it is reached, and what may be spent, changes no answer."""
+
 Condition = Callable[["PipelineConfig"], bool]
 Check = Callable[["PipelineConfig", str], list[str]]
 
@@ -199,7 +202,7 @@ class ModelWork:
 class CallWork:
     """Which service outside a stage asks (`jobs/stages/services.py`), with which section of the configuration."""
 
-    service: Literal["vlm"]
+    service: Literal["vlm", "brands"]
     section: str
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import schemas
 from conf import brand_stages, stage_checks
 from conf.stage_spec import (
+    REACH,
     Alternative,
     CallWork,
     Comparison,
@@ -49,8 +50,6 @@ _INTERVALS = ("stream_id", "start_idx", "end_idx")
 """An interval is identified by its ends; its number in its stream follows from the other intervals."""
 
 _OBJECTS = (schemas.ANNOTATIONS, schemas.CATEGORIES)
-# How a model is reached, and what may be spent, changes no answer.
-_REACH = ("url", "key_env", "attempts", "timeout_s", "per_minute", "parallel", "wait_s", "usd_in", "usd_out", "max_usd")
 
 
 def _sam2_package(
@@ -359,7 +358,7 @@ STAGES = (
         "calls",
         schemas.ESCALATED,
         code=(escalation.question, escalation.read_answer, escalation.as_jpeg),
-        params=(Params("escalate", without=_REACH, also={"licence": "terms"}),),
+        params=(Params("escalate", without=REACH, also={"licence": "terms"}),),
         more_tables=(schemas.ESCALATIONS,),
         reads=(Read("route"), Read("frames")),
         optional=True,

@@ -16,6 +16,8 @@ from schemas.annotations import (
 )
 from schemas.brands import (
     APPEARANCES,
+    ASKED_CLOUD,
+    ASKED_LOCAL,
     BRANDS,
     CROPS,
     EDGES,
@@ -84,6 +86,8 @@ ALL: tuple[Table, ...] = (
     READ,
     LIKENESSES,
     MENTIONS,
+    ASKED_LOCAL,
+    ASKED_CLOUD,
     APPEARANCES,
     EXPOSURE,
     BRANDS,
@@ -137,6 +141,8 @@ __all__ = [
     "ANNOTATED",
     "ANNOTATIONS",
     "APPEARANCES",
+    "ASKED_CLOUD",
+    "ASKED_LOCAL",
     "BRANDS",
     "BY_NAME",
     "CAPTIONS",

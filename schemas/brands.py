@@ -203,6 +203,34 @@ MENTIONS = stage_table(
     order=("stream_id", "frame_idx", "region_id", "number"),
 )
 
+_ANSWER = pa.struct(
+    [
+        pa.field("region_id", pa.string(), nullable=False),
+        pa.field("call_id", pa.string(), nullable=False),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("brand", pa.string()),
+        pa.field("why", pa.string()),
+    ]
+)
+
+
+def _asked(stage: str, doc: str) -> Table:
+    states = "`answered`, `unsure`, `failed` or `skipped` with why"
+    return frame_table(
+        f"asked_{stage.removeprefix('ask_')}",
+        doc,
+        (
+            Column("answers", pa.list_(_ANSWER), f"For each crop: the call, {states}, and the brand; null for none."),
+            Column("n_open", pa.int64(), "Crops without an answer.", "crops", low=0),
+        ),
+        stage=stage,
+        in_curated=False,
+    )
+
+
+ASKED_LOCAL = _asked("ask_local", "Frames with crops whose brand is open: what a model of one's own says of them.")
+ASKED_CLOUD = _asked("ask_cloud", "Frames with crops whose brand then still is open: what another model says of them.")
+
 APPEARANCES = stage_table(
     "appearances",
     "A brand that is visible in one place without interruption, within one scene.",
@@ -223,7 +251,7 @@ APPEARANCES = stage_table(
         Column("best_idx", pa.int64(), "The frame on which it is read best.", low=0),
         Column("confidence", pa.float32(), "Mean score of its readings, by size and sharpness.", low=0, high=1),
         Column("state", pa.string(), "`resolved`, or `unresolved` where no reading of its track is sure."),
-        Column("how", pa.string(), "By what it is known on the best frame, as in `mentions`."),
+        Column("how", pa.string(), "By what it is known on the best frame: as in `mentions`, or `vlm`."),
         Column("text", pa.string(), "What was read on the best frame; of a logo, the name of its reference image."),
         _share("mean_share", "Mean share of the frame that it covers."),
         _share("max_share", "Largest share of the frame that it covers."),

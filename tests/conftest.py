@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
@@ -16,6 +17,7 @@ from blake3 import blake3
 from hypothesis import settings
 
 from conf import Resources
+from jobs.accounts import passwords
 from jobs.core.errors import RunFailedError
 from jobs.demo import write_sample
 from jobs.engine.ray_engine import Engine
@@ -27,6 +29,9 @@ from tests.idle_workers import lent
 from tests.machines import PATIENT, Machines, two_machines
 from tests.models import held_at_hand
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
 # No test asserts a time: other work on the machine makes any example slow.
 settings.register_profile("patient", deadline=None)
@@ -40,15 +45,28 @@ sys.dont_write_bytecode = False
 pytest_plugins = ["tests.marks"]
 
 
+@cache
+def quick_hasher() -> PasswordHasher:
+    """Return what hashes the passwords of tests: that of users takes a third of a second, on purpose."""
+    from argon2 import PasswordHasher
+
+    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def in_haste() -> Iterator[None]:
     """Spare the tests' own process what no test checks; those that it starts are spared nothing.
 
     No power fails here, so that nothing waits for a disk; the tree of all commands, which takes longer to make than
-    most of them take, is made once; and a run leaves its processes to the next one.
+    most of them take, is made once; nobody guesses passwords; and a run leaves its processes to the next one.
     """
     made_once = cache(typer.main.get_command)
-    with mock.patch("os.fsync", return_value=None), mock.patch("typer.testing._get_command", made_once), lent():
+    with (
+        mock.patch("os.fsync", return_value=None),
+        mock.patch("typer.testing._get_command", made_once),
+        mock.patch.object(passwords, "_hasher", quick_hasher),
+        lent(),
+    ):
         yield
 
 

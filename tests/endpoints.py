@@ -77,8 +77,10 @@ class Endpoint:
 
 
 def boxes_in(request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the boxes that a question of any dialect names."""
+    """Return the boxes that a question of any dialect names; none of a question about something else."""
     text = json.dumps(request)
+    if "Boxes: " not in text:
+        return []
     listed = json.loads(f'"{text.split("Boxes: ")[1].split(chr(34) + "}")[0]}"')
     return list(json.loads(listed))
 

@@ -103,9 +103,12 @@ def log_events(log: Path, n: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[-n:] if line.endswith("}")]
 
 
-def write_hiding(folder: Path, are_modules: bool) -> None:
+OURS = ("conf", "jobs", "schemas", "transforms")
+
+
+def write_hiding(folder: Path, are_modules: bool, names: Sequence[str] = OURS) -> None:
     """Write packages or modules with the names of ours that cannot be imported, as a user's folder may have them."""
-    for name in ("conf", "jobs", "schemas", "transforms"):
+    for name in names:
         file = folder / f"{name}.py" if are_modules else folder / name / "__init__.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("raise SystemError('that of the user was imported')\n")

@@ -27,6 +27,9 @@ _HARMLESS = frozenset({"fc-list", "ldconfig", "uname", "lsb_release"})
 MACHINES = "machines"
 """The group of the tests that share the cluster of two machines, which then is started once."""
 
+UMAP = "umap"
+"""The group of the tests that project vectors: what is compiled for that, for half a minute, is kept by no process."""
+
 _SECONDS = {"slow": 10.0, "engine": 1.0, "process": 1.0}
 """About how long a test with a mark takes, for the order only."""
 

@@ -42,11 +42,13 @@ def test_all_commands_work_with_odd_paths(tmp_path: Path, sample_folder: Path) -
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("name", ["a b", "a#b", "a?b", "ü", "{a}", "date=2024-01-15", "a*b [e] 100%", "#?&"])
+# Each command sees all of these names, one in the other: what one of them is read as, all below it is lost with.
+@pytest.mark.parametrize("name", ["a b/a#b/a?b/ü", "#?&/{a}/date=2024-01-15/a*b [e] 100%"])
 def test_all_commands_work_with_odd_prefixes_in_a_bucket(name: str, tmp_path: Path, bucket: str) -> None:
     frames = write_noise_stream(tmp_path / "cam", [1, 2, 3, 3])
     here = f"{bucket}/{name}"
-    cam = s3.upload(frames, f"{here}/cam {name}")
+    last = name.rpartition("/")[2]
+    cam = s3.upload(frames, f"{here}/cam {last}")
     place = ("--workspace", f"{here}/tables")
     assert said(winnow("run", "--input", cam, *place, "--json"))["frames"] == 4
     again = said(winnow("run", "--input", cam, *place, "--set", "curation.dark_mean=20", "--json"))
@@ -57,14 +59,14 @@ def test_all_commands_work_with_odd_prefixes_in_a_bucket(name: str, tmp_path: Pa
         assert winnow("export", "--format", "coco", "--release", "v1", "--out", out, *place).exit_code == 0
     assert f"{name}/out/manifest.json" in s3.keys(bucket)
     assert (tmp_path / "out/manifest.json").exists()
-    assert winnow("report", "--out", f"{here}/r {name}.html", *place).exit_code == 0
+    assert winnow("report", "--out", f"{here}/r {last}.html", *place).exit_code == 0
     assert said(winnow("inspect", "stream", "--path", cam, *place, "--json"))["kept"] == 3
     for command in ("optimize", "vacuum"):
         assert winnow("tables", command, *place).exit_code == 0
     checked = said(winnow("doctor", "--quick", "--json", *place))
     assert not [each for each in checked["findings"] if each["level"] == "broken" and each["table"]]
     # Nothing went to another prefix than the one that was named.
-    assert {key.split("/")[0] for key in s3.keys(bucket)} == {name}
+    assert all(key.startswith(f"{name}/") for key in s3.keys(bucket))
 
 
 @pytest.mark.usefixtures("engine")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,28 @@ import pyarrow as pa
 
 import schemas
 from jobs.datasets import release
+from jobs.dispatch import tasks
+from jobs.dispatch.job_queue import JobQueue
+from jobs.evaluation import evaluation_record, test_side
+from jobs.evaluation.model_figures import figures_of
+from jobs.evaluation.options import Measured
 from jobs.models import registry
 from jobs.models.registry import ModelVersion
 from jobs.models.weight_folders import digest
+from jobs.records.job_claim import JobClaim
+from jobs.records.journal import Journal
+from jobs.records.run_events import SilentListener
+from jobs.storage.spare_files import temporary_folder
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
-from jobs.training.options import TrainOptions
+from jobs.training import epochs
+from jobs.training.options import VAL, TrainOptions
+from jobs.training.training_data import LabelledImage, tried
 from tests.helpers import go, said, winnow, write_pictures
+from transforms.assess.box_matching import FoundBoxes
+from transforms.assess.detection_scores import score
 from transforms.models.detect import torchvision_models
+from transforms.models.detect.detections import Detections
 from transforms.models.detect.torchvision_models import TINY, TorchvisionConfig
 
 SIDE = 160
@@ -152,3 +169,102 @@ def epochs_of(workspace: Workspace, job_id: str, name: str = "AP50") -> list[tup
     rows = Store(workspace.root).read(schemas.TRAIN_EPOCHS).to_pylist()
     mine = [r for r in rows if (r["job_id"], r["name"], r["category"]) == (job_id, name, "")]
     return sorted((row["epoch"], row["value"]) for row in mine)
+
+
+def trained(
+    workspace: Workspace, name: str, shares: Sequence[float], is_done: bool = True, **options: Any
+) -> tuple[str, dict[str, Any]]:
+    """Write what a training leaves: a job, figures and samples of epochs, by the product's own writers.
+
+    After each epoch the network finds a share of the objects of val exactly, those of the first images. Returns the id
+    of the job, and what it has recorded as its result.
+    """
+    plain: dict[str, Any] = {"release": "v1", "model": "torchvision:fasterrcnn-tiny", "name": name, "size": 96}
+    plain |= {"split_by": "group", "split": SPLIT, "epochs": max(1, len(shares))}
+    asked = TrainOptions(**(plain | options))
+    job_id = tasks.submit(workspace, asked)
+    queue = JobQueue(workspace.root)
+    [job] = [each for each in queue.live() if each.job_id == job_id]
+    queue.claim(job)
+    claim = JobClaim.take(workspace.root, job_id, SilentListener(), claimed=True)
+    store = Store(workspace.root)
+    with temporary_folder() as folder:
+        data = tried(workspace, asked, folder)
+    images = data.images[VAL]
+    figures: dict[str, float] = {}
+    with closing(Journal.of(workspace.root, job_id)) as journal:
+        journal.write("run_started", at_ns=time.time_ns(), data={"profile": "train", "stages": ["train"]})
+        journal.write("stage_started", stage="train", frames=asked.epochs)
+        for epoch, share in enumerate(shares, 1):
+            found = [_exactly(image, at < round(share * len(images))) for at, image in enumerate(images)]
+            scores = score(epochs.truth_of(images, data.classes), epochs.results_of(found), "bbox", 0.5)
+            figures = epochs.record(store, job_id, epoch, 2.0 / epoch, scores, images, found, data.classes)
+            journal.write("train_epoch", stage="train", data=figures, seconds=1.0)
+    result = {"model": f"{name}@1", "best_epoch": len(shares), "AP": figures.get("AP"), "release": "v1"}
+    if is_done:
+        claim.release("done", {"result": result})
+    return job_id, result
+
+
+def _exactly(image: LabelledImage, is_found: bool) -> Detections:
+    """Return the objects of an image as a network finds them that knows them, or none."""
+    corners = image.boxes if is_found else image.boxes[:0]
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    labels = image.labels[: len(boxes)]
+    return Detections(boxes.astype(np.float32), np.full(len(boxes), 0.9, np.float32), labels)
+
+
+def placed(workspace: Workspace, name: str, figure: float, **more: Any) -> ModelVersion:
+    """Register a version of a model whose weights are a file that no detector reads, as if release v1 had made it.
+
+    `figure` is its AP on val; `more` are columns of `models`.
+    """
+    store = Store(workspace.root)
+    place = f"weights/{name}-{figure:g}"
+    folder = workspace.folder / place
+    folder.mkdir(parents=True)
+    (folder / "weights.txt").write_text(f"{name} {figure}")
+    model_id = digest(folder)
+    options = TrainOptions(release="v1", model="x", name=name, split_by="group", split=SPLIT)
+    row: dict[str, Any] = dict.fromkeys(("base_hash", "data", "data_content"), "")
+    row |= {"model_id": model_id, "name": name, "path": str(folder), "base": "torchvision:fasterrcnn-tiny"}
+    row |= {"manifest": "{}", "params": options.model_dump_json(), "metrics": json.dumps({"AP": figure})}
+    row |= {"licence": "BSD-3-Clause", "seconds": 61.0, "created_ns": time.time_ns(), **more}
+    store.create_tables([schemas.MODELS])
+    store.upsert(schemas.MODELS, pa.Table.from_pylist([row], schemas.MODELS.arrow_schema), f"job-{place}")
+    version: dict[str, Any] = {
+        "name": name,
+        "model_id": model_id,
+        "job_id": f"job-{place}",
+        "release": "v1",
+        "folder": place,
+    }
+    version |= {"detector": "torchvision", "classes": list(CLASSES), "best_epoch": 3, "note": None}
+    return registry.find(store, f"{name}@{registry.register(store, version)}")
+
+
+def evaluated(workspace: Workspace, *found: tuple[ModelVersion, float]) -> list[str]:
+    """Record evaluations of models on the sealed frames of release v1, and return their ids.
+
+    Each finds a share of the objects exactly: those of the first frames. The last one is compared with the first one.
+    """
+    store = Store(workspace.root)
+    with temporary_folder() as folder:
+        side = test_side.opened(workspace, Measured("v1", "test"), found[0][0], folder / "test")
+    known = []
+    for version, share in found:
+        boxes = [_found_boxes(image, at < round(share * len(side.images))) for at, image in enumerate(side.images)]
+        figures = figures_of(side, boxes)
+        evaluation_id = evaluation_record.id_of(version, side)
+        job_id = f"job-{evaluation_id[:6]}"
+        evaluation_record.record(store, job_id, evaluation_id, version, side, boxes, figures, 12.5, ())
+        test_side.record_use(store, job_id, version, side, "tests")
+        known.append(evaluation_record.Evaluated(evaluation_id, version, figures))
+    if len(known) > 1:
+        evaluation_record.record_comparison(store, "job-compare", side, known[-1], known[0])
+    return [each.evaluation_id for each in known]
+
+
+def _found_boxes(image: LabelledImage, is_found: bool) -> FoundBoxes:
+    found = _exactly(image, is_found)
+    return FoundBoxes(found.boxes.astype(np.float64), found.scores.astype(np.float64), found.labels)

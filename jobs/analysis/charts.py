@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from jobs.analysis.chart_axes import Array, Limit, Scale, number_text
+from jobs.core.naming import many
 
 _WIDTH, _HEIGHT = 300, 130
 _LEFT, _RIGHT, _BASE = 34, 10, 18
@@ -37,7 +38,7 @@ def histogram(
     tall = counts / counts.max() * (low - top)
     parts = [
         f"<rect class='bar' x='{_LEFT + at * step:.1f}' width='{step - 0.6:.1f}' y='{low - tall[at]:.1f}' "
-        f"height='{tall[at]:.1f}'><title>{int(counts[at]):,} frames</title></rect>"
+        f"height='{tall[at]:.1f}'><title>{many(int(counts[at]), 'frame')}</title></rect>"
         for at in np.flatnonzero(counts)
     ]
     names = []

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from conf import PipelineConfig
+from jobs.core.naming import many
 from jobs.views.overridden_verdicts import ALL_REASONS
 from jobs.views.view import View
 from schemas import FRAME_KEY
@@ -59,7 +60,7 @@ def _spared(view: View, stream: str, n_soft: int, n: int, config: PipelineConfig
     median = sharpness.select(pl.col("sharpness").median()).collect().item()
     floor = config.curation.blur_limits(config.blur.method).floor
     measured = f"sharpness is {median:.3g} at the median, below {floor:g}"
-    soft = f"soft throughout: {measured}" if n_soft > _MOST * n else f"{n_soft:,} frames are soft: {measured}"
+    soft = f"soft throughout: {measured}" if n_soft > _MOST * n else f"{many(n_soft, 'frame', 'are')} soft: {measured}"
     return (
         f"  {soft}; not called blurry, since frames that are all alike do not tell a soft subject from a camera out of "
         "focus; --set curation.soft_streams=drop drops them"

@@ -9,6 +9,7 @@ import typer
 
 from jobs.cli.options import JsonOption
 from jobs.cli.run import execute
+from jobs.core.naming import many
 
 
 def demo(
@@ -40,7 +41,7 @@ def print_result(result: dict[str, Any]) -> None:
     rows = [(c["what"], c["planted"], c["found"], c["extra"]) for c in result["checks"]]
     print_table(("", "planted", "found", "false positives"), rows)
     run = result["run"]
-    out.print(f"\n{run['frames']:,} frames of {result['input']} in {run['seconds']:.1f} s")
+    out.print(f"\n{many(run['frames'], 'frame')} of {result['input']} in {run['seconds']:.1f} s")
     out.print(f"report: {result['report']}", soft_wrap=True)
     query = "SELECT unnest(reasons) AS reason, count(*) AS frames FROM curation GROUP BY 1 ORDER BY 2 DESC"
     print_next_steps(

@@ -10,6 +10,7 @@ import typer
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WorkspaceOption
 from jobs.core.choices import IouType
+from jobs.core.naming import many
 
 app = Commands(help="Compare results with labels.")
 
@@ -130,7 +131,7 @@ def detections(
     if as_json:
         print_json(plain)
         return
-    console.print(f"{result.n_images:,} images, {result.n_truth:,} labelled objects, {result.n_found:,} found")
+    console.print(f"{many(result.n_images, 'image')}, {result.n_truth:,} labelled objects, {result.n_found:,} found")
     print_table(("measure", "value"), [(name, plain[name]) for name in result.scores.metrics])
     if plain["classes"]:
         columns = list(plain["classes"][0])

@@ -9,6 +9,7 @@ import typer
 
 from jobs.cli.options import JsonOption, ReleaseOption, RunOption, WorkspaceOption
 from jobs.core.choices import ExportFormat, MediaMode, SplitBy
+from jobs.core.naming import many
 
 if TYPE_CHECKING:
     from jobs.datasets.export import ExportRequest
@@ -171,13 +172,15 @@ def export(
             raise typer.Exit(1)
         return
     parts = ", ".join(f"{n:,} {name}" for name, n in sorted(manifest["frames"].items()))
-    objects = f" with {manifest['objects']:,} objects" if "objects" in manifest else ""
+    objects = f" with {many(manifest['objects'], 'object')}" if "objects" in manifest else ""
     console.print(
-        f"{total:,} frames ({parts}){objects} to {out}" if total else f"no frame fits; {out} holds an empty dataset"
+        f"{many(total, 'frame')} ({parts}){objects} to {out}"
+        if total
+        else f"no frame fits; {out} holds an empty dataset"
     )
     if manifest["selection"] and manifest["selection"]["left_out"]:
         console.print(
-            f"{manifest['selection']['left_out']:,} frames of the selection are left out: "
+            f"left out: {many(manifest['selection']['left_out'], 'frame')} of the selection: "
             "they are no longer kept, were replaced by other images, or do not fit --where"
         )
     never = "objects" not in manifest
@@ -190,9 +193,9 @@ def export(
         )
     for what, n in (manifest.get("left_out", {}) | manifest.get("simplified", {})).items():
         if what in _LOSSES:
-            console.print(f"{n:,} objects {_LOSSES[what]}")
+            console.print(f"{many(n, 'object', _LOSSES[what][0])} {_LOSSES[what][1]}")
     if manifest.get("classes", {}).get("objects_left_out"):
-        console.print(f"{manifest['classes']['objects_left_out']:,} objects of other classes are left out")
+        console.print(f"left out: {many(manifest['classes']['objects_left_out'], 'object')} of other classes")
     if n := manifest["exif"]["turned"] if manifest["media"] == "link" else 0:
         console.print(
             f"{n:,} linked images are turned by EXIF: readers that ignore it see other pixels than the boxes are of; "
@@ -221,12 +224,12 @@ def _next(workspace: Workspace, request: ExportRequest, manifest: Mapping[str, A
 
 
 _LOSSES = {
-    "too_thin": "are left out: they are too thin for this format",
-    "crowds": "are left out: this format has no crowds",
-    "turned": "are upright boxes around turned ones, which this format does not have",
-    "cut": "are turned boxes that end at the edge of the image",
-    "holes": "have their holes filled, which this format does not have",
-    "joined": "have several parts, which lines of no width join: this format has one outline for each object",
+    "too_thin": ("are", "left out: too thin for this format"),
+    "crowds": ("are", "left out: this format has no crowds"),
+    "turned": ("are", "written as upright boxes: this format has no turned ones"),
+    "cut": ("are", "cut at the edge of the image, as this format has it for turned boxes"),
+    "holes": ("have", "holes that are filled, which this format does not have"),
+    "joined": ("have", "several parts, which lines of no width join: this format has one outline for each object"),
 }
 """What to print of what a format does not hold; masks, tracks, texts and attributes that it never has are in the
 manifest alone."""

@@ -10,6 +10,7 @@ from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, RayOption, WorkspaceOption
 from jobs.cli.watch import watch
 from jobs.core.choices import RetryOnly
+from jobs.core.naming import many
 
 if TYPE_CHECKING:
     from jobs.dispatch.job_control import ControlResult
@@ -222,7 +223,7 @@ def replay_stage(
     record = _run_child(job_control.replay_stage(_at(workspace), job_id, stage, ray_address), as_json)
     rows, changed = record.counts["rows"], record.counts["rows_changed"]
     if not as_json:
-        out.print(f"{stage}: {rows:,} rows, {f'{changed:,} differ' if changed else 'all the same'}")
+        out.print(f"{stage}: {many(rows, 'row')}, {f'{changed:,} differ' if changed else 'all the same'}")
     if changed:
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ import typer
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
 from jobs.core.choices import LabelFormat, LabelledPixels, LabelRole
+from jobs.core.naming import many
 
 app = Commands(help="Bring existing labels onto frames.")
 
@@ -98,18 +99,23 @@ def import_(
         print_json(found)
         return
     ways = ", ".join(f"{n:,} by {way}" for way, n in found["matched"].items() if n)
-    console.print(f"{found['frames']:,} frames with {found['objects']:,} objects, as {_role(found)}; matched: {ways}")
-    console.print(f"{found['added']:,} objects added, {found['removed']:,} removed, {found['unchanged']:,} unchanged")
+    console.print(
+        f"{many(found['frames'], 'frame')} with {many(found['objects'], 'object')}, as {_role(found)}; matched: {ways}"
+    )
+    console.print(
+        f"{many(found['added'], 'object')} added, {found['removed']:,} removed, {found['unchanged']:,} unchanged"
+    )
     if found["reviewed_by_people"]:
-        console.print(f"{found['reviewed_by_people']:,} of the frames were reviewed by a person, whose decisions stay")
+        console.print(
+            f"reviewed by a person: {many(found['reviewed_by_people'], 'frame')} of these, and those decisions stay"
+        )
     if found["not_matched"]:
-        console.print(f"{found['not_matched']:,} images are no frames of the workspace, and are left out")
+        console.print(f"{many(found['not_matched'], 'image', 'are')} no frames of the workspace, and are left out")
     for text in found["notes"]:
         console.print(text, markup=False)
 
 
 def _role(found: Mapping[str, Any]) -> str:
-    from jobs.core.naming import many
 
     rest = found["frames"] - found["ground_truth"]
     if not rest or not found["ground_truth"]:
@@ -158,4 +164,4 @@ def remove(
     if as_json:
         print_json(found)
     else:
-        console.print(f"removed {found['objects']:,} objects on {found['frames']:,} frames")
+        console.print(f"removed {many(found['objects'], 'object')} on {many(found['frames'], 'frame')}")

@@ -8,6 +8,7 @@ import typer
 
 from jobs.cli.options import JsonOption, WorkspaceOption
 from jobs.core.choices import CompareBy
+from jobs.core.naming import many
 
 
 def map(  # noqa: A001 - the command
@@ -38,4 +39,4 @@ def map(  # noqa: A001 - the command
     if as_json:
         print_json(found)
         return
-    out.print(f"map {found['name']}: {found['frames']:,} frames by {by}")
+    out.print(f"map {found['name']}: {many(found['frames'], 'frame')} by {by}")

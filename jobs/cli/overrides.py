@@ -9,6 +9,7 @@ import typer
 
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.core.naming import many
 
 if TYPE_CHECKING:
     from jobs.review.overrides import FrameId
@@ -123,7 +124,7 @@ def _record(
     words = {"keep": "kept by hand", "drop": "dropped by hand", "removed": "left to curation again"}
     said = [f"{found.counts[key]:,} {text}" for key, text in words.items() if found.counts.get(key)]
     said += [f"{n:,} unchanged"] if (n := found.counts.get("unchanged")) else []
-    console.print(f"{len(wanted):,} frames: {', '.join(said) or 'none is chosen'}")
+    console.print(f"{many(len(wanted), 'frame')}: {', '.join(said) or 'none is chosen'}")
 
 
 def _chosen(stream: str | None, frames: list[str] | None, where: str | None) -> Callable[[Workspace], list[FrameId]]:

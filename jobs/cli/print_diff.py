@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from jobs.cli.show import print_table
+from jobs.core.naming import many
 
 
 def print_diff(out: Console, found: Mapping[str, Any]) -> None:
@@ -27,9 +28,9 @@ def print_diff(out: Console, found: Mapping[str, Any]) -> None:
         print_table(("stage", "rows", "rows then", "added", "gone", "changed", "columns"), rows)
     for side, counted in (item for stage in stages.values() for item in stage.get("verdicts", {}).items()):
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in counted.items() if reason != "frames") or "none"
-        then = "then dropped for" if side == "newly_dropped" else "were dropped for"
+        then = "then dropped for" if side == "newly_dropped" else "before dropped for"
         if counted["frames"]:
-            out.print(f"{side.replace('_', ' ')}: {counted['frames']:,} frames; {then}: {reasons}")
+            out.print(f"{side.replace('_', ' ')}: {many(counted['frames'], 'frame')}; {then}: {reasons}")
     for name, stage in stages.items():
         for example in stage.get("examples", ()):
             out.print(f"  {name} {_place(example)}: {_what(example)}", markup=False)

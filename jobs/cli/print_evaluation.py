@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jobs.core.naming import many
+
 if TYPE_CHECKING:
     from jobs.storage.workspace import Workspace
 
@@ -22,8 +24,8 @@ def print_evaluation(place: Workspace, result: dict[str, Any]) -> None:
     from jobs.evaluation.evaluation_rows import figures_by
 
     console.print(
-        f"{result['model']} on {result['on']}: {result['frames']:,} frames, {result['objects']:,} objects, "
-        f"{result['units']:,} units; these frames were opened {result['uses']} times",
+        f"{result['model']} on {result['on']}: {many(result['frames'], 'frame')}, {many(result['objects'], 'object')}, "
+        f"{many(result['units'], 'unit')}; these frames were opened {many(result['uses'], 'time')}",
         soft_wrap=True,
     )
     print_table(("AP", "AP50", "AP75", "APs", "APm", "APl"), [[_figure(result[n]) for n in _MAIN]])

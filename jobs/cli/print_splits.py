@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jobs.cli.show import out, print_table
+from jobs.core.naming import many
 
 _SHOWN = 5
 _FAR = 0.25
 """Difference from the requested share of a split, as a fraction of it, from which on it is printed."""
 _LEFT_OUT = {
     "near_border": "near a border between splits",
-    "shared_track": "share a track with a frame of another split",
-    "duplicate": "duplicates of frames of another split",
+    "shared_track": "with a track that another split has as well",
+    "duplicate": "like a frame of another split",
 }
 
 
@@ -72,9 +73,10 @@ def _ways(streams: Mapping[str, Mapping[str, str]]) -> list[str]:
 def _crossing(tracks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a line on the tracks that are in several splits, if there are any."""
     if tracks:
-        named = [f"{each['stream_id']} {each['track_id']} (on {each['frames']:,} frames)" for each in tracks]
+        named = [f"{each['stream_id']} {each['track_id']} (on {many(each['frames'], 'frame')})" for each in tracks]
         yield (
-            f"in several splits: {len(tracks):,} tracks, {_some(named)}; they last so long, or are on so many frames "
+            f"in several splits: {many(len(tracks), 'track')}, {_some(named)}; they last so long, or are on so "
+            "many frames "
             "that are in their splits for good, that no division without them leaves enough frames. What may help: "
             "validation frames of another stream, or a longer recording"
         )

@@ -11,6 +11,7 @@ import typer
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WorkspaceOption
 from jobs.cli.places import root_of, store_of
+from jobs.core.naming import many
 
 app = Commands(help="Freeze the current version of the tables under a name, for exports.")
 
@@ -38,7 +39,6 @@ def create(
     from jobs.cli.json_output import print_json
     from jobs.cli.next_steps import print_next_steps
     from jobs.cli.show import out
-    from jobs.core.naming import many
     from jobs.datasets import release
 
     chosen = None if streams is None else [name.strip() for name in streams.split(",") if name.strip()]
@@ -48,7 +48,7 @@ def create(
     else:
         n_streams = sum(len(group["streams"]) for group in manifest["selections"])
         written = [table for table, version in manifest["tables"].items() if version]
-        out.print(f"release {name}: {many(n_streams, 'stream')}, {len(written)} tables frozen")
+        out.print(f"release {name}: {many(n_streams, 'stream')}, {many(len(written), 'table')} frozen")
         print_next_steps(root_of(workspace), ("export", "--format", "coco", "--release", name, "--out", f"{name}-coco"))
 
 
@@ -137,7 +137,7 @@ def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOpt
     if labels["classes"]:
         print_table(("class", "objects on kept frames"), labels["classes"].items())
     for reviewer, n in labels["reviewed_frames"].items():
-        out.print(f"{n:,} frames reviewed by {reviewer}")
+        out.print(f"{many(n, 'frame')} reviewed by {reviewer}")
     for seed, report in splits.items():
         parts = ", ".join(f"{n:,} {split}" for split, n in report["frames"].items())
         out.print(f"in splits for good{f' under seed {seed}' if seed else ''}: {parts}")
@@ -181,4 +181,4 @@ def diff(
     if labels["moved_iou"] is not None:
         out.print(f"median overlap of moved boxes with what they were: {labels['moved_iou']:.2f}")
     for reviewer, n in labels["reviewed_frames"].items():
-        out.print(f"{n:,} frames reviewed by {reviewer}")
+        out.print(f"{many(n, 'frame')} reviewed by {reviewer}")

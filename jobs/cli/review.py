@@ -10,6 +10,7 @@ import typer
 from jobs.cli.commands import Commands
 from jobs.cli.options import JsonOption, WhereOption, WorkspaceOption
 from jobs.core.choices import LabelledPixels, MediaMode, ReviewedFrames, ReviewFormat
+from jobs.core.naming import many
 from transforms.formats.reviewing.annotator_policy import Policy
 
 app = Commands(help="Let people review annotations in an annotation tool.")
@@ -62,7 +63,7 @@ def export(
     if as_json:
         print_json(exported)
     elif exported["frames"]:
-        console.print(f"{exported['frames']:,} frames with {exported['objects']:,} objects to {out}")
+        console.print(f"{many(exported['frames'], 'frame')} with {many(exported['objects'], 'object')} to {out}")
         if exported["near"] and not exported["near_left_out"]:
             console.print(
                 f"{exported['near']:,} of them are duplicates or neighbours of others; --spread 1 leaves these out"
@@ -175,11 +176,13 @@ def import_(
         print_json(imported)
         return
     said = ("approve", "approved"), ("correct", "corrected"), ("reject", "rejected"), ("add", "added")
-    console.print(f"{imported['frames']:,} frames: {', '.join(f'{imported[key]:,} {word}' for key, word in said)}")
+    console.print(
+        f"{many(imported['frames'], 'frame')}: {', '.join(f'{imported[key]:,} {word}' for key, word in said)}"
+    )
     for key, text in (("unchanged", "are unchanged"), ("older", "have a later review, which stays")):
         if imported[key]:
             console.print(f"{imported[key]:,} of them {text}")
     if imported["not_reviewed"]:
-        console.print(f"{imported['not_reviewed']:,} frames of the file are not taken for reviewed")
+        console.print(f"not taken for reviewed: {many(imported['not_reviewed'], 'frame')} of the file")
     for text in imported["notes"]:
         console.print(text, markup=False)

@@ -9,6 +9,7 @@ import typer
 
 from jobs.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from jobs.core.choices import SplitBy
+from jobs.training.option_texts import TEXTS
 from transforms.training.preset import Preset
 
 if TYPE_CHECKING:
@@ -17,12 +18,8 @@ if TYPE_CHECKING:
 
 
 def train(
-    release: Annotated[
-        str | None, typer.Option("--release", help="Release to train on; its splits stay the same for good.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the model; each training of it is a version.")
-    ] = None,
+    release: Annotated[str | None, typer.Option("--release", help=TEXTS["release"])] = None,
+    name: Annotated[str | None, typer.Option("--name", help=TEXTS["name"])] = None,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="In place of --release: folder of an export of format yolo, for Ultralytics."),
@@ -32,60 +29,47 @@ def train(
         str | None,
         typer.Option(
             "--model",
-            help="What to start from: torchvision:NAME, a name of `winnow models list`, or a folder; with --data: "
-            "weights of Ultralytics, or an architecture as YAML.",
+            help=f"{TEXTS['model'][:-1]}; with --data: weights of Ultralytics, or an architecture as YAML.",
             show_default="torchvision:fasterrcnn-tiny; with --data yolo26n",
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Passes over the images.", show_default="50; with --data 100")
+        int | None, typer.Option("--epochs", min=1, help=TEXTS["epochs"], show_default="50; with --data 100")
     ] = None,
-    size: Annotated[int, typer.Option("--size", min=32, help="Side to scale images to, in pixels.")] = 640,
+    size: Annotated[int, typer.Option("--size", min=32, help=TEXTS["size"])] = 640,
     batch: Annotated[
-        int | None, typer.Option("--batch", min=1, help="Images at a time.", show_default="8; with --data 16")
+        int | None, typer.Option("--batch", min=1, help=TEXTS["batch"], show_default="8; with --data 16")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random numbers.")] = 0,
-    augment: Annotated[Preset, typer.Option("--augment", help="How far images are altered.")] = "standard",
+    seed: Annotated[int, typer.Option("--seed", min=0, help=TEXTS["seed"])] = 0,
+    augment: Annotated[Preset, typer.Option("--augment", help=TEXTS["augment"])] = "standard",
     learning_rate: Annotated[
         float | None,
-        typer.Option("--learning-rate", min=0, help="Highest learning rate.", show_default="what suits the model"),
+        typer.Option("--learning-rate", min=0, help=TEXTS["learning_rate"], show_default="what suits the model"),
     ] = None,
-    patience: Annotated[
-        int | None, typer.Option("--patience", min=1, help="End after so many epochs without a better AP.")
-    ] = None,
-    minutes: Annotated[float | None, typer.Option("--minutes", min=0, help="End after so many minutes.")] = None,
-    classes: Annotated[
-        str | None, typer.Option("--classes", help="Only these categories, separated by commas.", metavar="car,truck")
-    ] = None,
-    where: Annotated[str | None, typer.Option("--where", help="Only frames on which this SQL condition holds.")] = None,
-    only_reviewed: Annotated[
-        bool, typer.Option("--only-reviewed", help="Only frames that a person has reviewed.")
-    ] = False,
+    patience: Annotated[int | None, typer.Option("--patience", min=1, help=TEXTS["patience"])] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", min=0, help=TEXTS["minutes"])] = None,
+    classes: Annotated[str | None, typer.Option("--classes", help=TEXTS["classes"], metavar="car,truck")] = None,
+    where: Annotated[str | None, typer.Option("--where", help=TEXTS["where"])] = None,
+    only_reviewed: Annotated[bool, typer.Option("--only-reviewed", help=TEXTS["only_reviewed"])] = False,
     pseudo: Annotated[
         float | None,
         typer.Option(
             "--pseudo",
             min=0,
             max=1,
-            help="Objects that no person has confirmed count from this score on.",
+            help=TEXTS["pseudo"],
             metavar="SCORE",
         ),
     ] = None,
     split: Annotated[
-        str, typer.Option("--split", help="Shares of the splits; test is never trained on.", metavar="NAME=SHARE,…")
+        str, typer.Option("--split", help=TEXTS["split"], metavar="NAME=SHARE,…")
     ] = "train=0.8,val=0.1,test=0.1",
-    split_by: Annotated[SplitBy, typer.Option("--split-by", help="What stays together in one split.")] = "auto",
-    split_seed: Annotated[
-        int, typer.Option("--split-seed", min=0, help="Another seed gives other splits, with a record of their own.")
-    ] = 0,
-    allow_leaks: Annotated[
-        bool, typer.Option("--allow-leaks", help="Train although frames of several splits are much alike.")
-    ] = False,
-    onnx: Annotated[
-        bool, typer.Option("--onnx/--no-onnx", help="Also write an ONNX file, if it finds the same on real frames.")
-    ] = True,
-    note: Annotated[str | None, typer.Option("--note", help="A note on the version.")] = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the processor to use.")] = None,
+    split_by: Annotated[SplitBy, typer.Option("--split-by", help=TEXTS["split_by"])] = "auto",
+    split_seed: Annotated[int, typer.Option("--split-seed", min=0, help=TEXTS["split_seed"])] = 0,
+    allow_leaks: Annotated[bool, typer.Option("--allow-leaks", help=TEXTS["allow_leaks"])] = False,
+    onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help=TEXTS["onnx"])] = True,
+    note: Annotated[str | None, typer.Option("--note", help=TEXTS["note"])] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help=TEXTS["threads"])] = None,
     options: Annotated[
         list[str] | None,
         typer.Option("--option", help="With --data: a setting of Ultralytics. May be repeated.", metavar="KEY=VALUE"),

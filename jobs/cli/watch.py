@@ -12,6 +12,7 @@ import typer
 
 from jobs.cli.exit import INTERRUPTED
 from jobs.cli.options import WorkspaceOption
+from jobs.core.naming import many
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -80,12 +81,12 @@ def event_line(event: dict[str, Any]) -> str | None:
 
 def _run_started(event: dict[str, Any]) -> str:
     again = f", attempt {event['attempt']}" if event["attempt"] > 1 else ""
-    many = f": {event['frames']:,} frames" if event.get("frames") is not None else ""
-    return f"run {event['job_id']} began{again}{many}"
+    frames = f": {many(event['frames'], 'frame')}" if event.get("frames") is not None else ""
+    return f"run {event['job_id']} began{again}{frames}"
 
 
 def _stage_started(event: dict[str, Any]) -> str | None:
-    return f"{event['stage']}: {event['frames']:,} frames to do" if event.get("frames") else None
+    return f"{event['stage']}: {many(event['frames'], 'frame')} to do" if event.get("frames") else None
 
 
 def _stage_done(event: dict[str, Any]) -> str:
@@ -95,7 +96,7 @@ def _stage_done(event: dict[str, Any]) -> str:
 
 
 def _frames_quarantined(event: dict[str, Any]) -> str:
-    return f"{event['frames']:,} frames quarantined: {event['error']}"
+    return f"{many(event['frames'], 'frame')} quarantined: {event['error']}"
 
 
 def _train_epoch(event: dict[str, Any]) -> str:
@@ -120,7 +121,7 @@ _LINES: Mapping[str, Callable[[dict[str, Any]], str | None]] = {
 
 def _release(made: dict[str, Any]) -> str:
     """Return what a release holds, and how it differs from the one before it."""
-    text = f"release {made['name']}: {made['frames']:,} frames, {made['kept']:,} kept"
+    text = f"release {made['name']}: {many(made['frames'], 'frame')}, {made['kept']:,} kept"
     if made["before"]:
         text += f"; since {made['before']}: {made['added']:,} added, {made['gone']:,} gone"
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in made["dropped_for"].items())
@@ -152,5 +153,5 @@ def progress_table(progress: Progress, state: str) -> RenderableType:
             duration(left) if left is not None else "",
         )
     if progress.quarantined:
-        table.add_row(f"{progress.quarantined:,} frames quarantined: {progress.error}")
+        table.add_row(f"{many(progress.quarantined, 'frame')} quarantined: {progress.error}")
     return table

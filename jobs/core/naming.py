@@ -58,6 +58,14 @@ def shortened(inputs: Sequence[str], most: int = 2) -> str:
     return ", ".join(inputs[:most]) + more
 
 
-def many(n: int, what: str) -> str:
-    """Return a count with its noun, `what` being the singular."""
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+_OF_ONE = {"are": "is", "were": "was", "have": "has", "differ": "differs", "resemble": "resembles", "leak": "leaks"}
+_SIBILANT = re.compile(r"(?:s|x|z|ch|sh)$")
+_CONSONANT_Y = re.compile(r"(?<=[^aeiou])y$")
+
+
+def many(n: int, what: str, does: str = "") -> str:
+    """Return a count with its noun, `what` being the singular, and with `does`, a verb as it is after a plural."""
+    if n == 1:
+        return f"1 {what}{does and f' {_OF_ONE[does]}'}"
+    several = _CONSONANT_Y.sub("ie", what)
+    return f"{n:,} {several}{'es' if _SIBILANT.search(what) else 's'}{does and f' {does}'}"

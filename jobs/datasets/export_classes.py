@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from jobs.core.errors import UserError
-from jobs.core.naming import wrong_with_category
+from jobs.core.naming import many, wrong_with_category
 from jobs.storage.paths import Place
 from transforms.formats.exports.objects import Objects
 
@@ -93,7 +93,7 @@ def _not_listed(without: Mapping[str, int], order: Sequence[str]) -> str:
         named.append(f"{name!r} ({without[name]:,}" + (f"; the nearest in it is {near!r})" if near else ")"))
     more = f" and {len(without) - _SHOWN:,} more" if len(without) > _SHOWN else ""
     return (
-        f"--class-file: expected all categories that have objects, found {sum(without.values()):,} objects of "
+        f"--class-file: expected all categories that have objects, found {many(sum(without.values()), 'object')} of "
         f"categories that are not in it: {', '.join(named)}{more}; add them, rename them with --map, or name what to "
         "export with --classes"
     )

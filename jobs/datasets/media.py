@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from jobs.core.choices import MediaMode
 from jobs.core.errors import RunFailedError, UserError
+from jobs.core.naming import many
 from transforms.formats.exports.folder_names import folder_of, image_name
 from transforms.frames.clip import KEY_PATTERN, Clip, FrameName
 from transforms.frames.image import CorruptImageError, encode_jpeg, read_header
@@ -158,7 +159,7 @@ def bring(
         readers.shutdown(cancel_futures=True)
     if wrong:
         more = [f"… and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
-        text = f"{len(wrong)} images differ from the tables; restore them, or run their streams again:"
+        text = f"{many(len(wrong), 'image', 'differ')} from the tables; restore them, or run their streams again:"
         raise RunFailedError([text, *wrong[:_SHOWN], *more])
     return len(turned)
 

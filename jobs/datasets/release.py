@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.errors import UserError
-from jobs.core.naming import wrong_with
+from jobs.core.naming import many, wrong_with
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Snapshot, Store
 from jobs.views import snapshot_spec
@@ -70,7 +70,7 @@ def references(store: Store, name: str) -> list[str]:
     found = []
     given = store.read(schemas.SPLITS, ("release",))["release"].to_pylist().count(name)
     if given:
-        found.append(f"{given:,} frames have their splits from an export of it, and keep them")
+        found.append(f"{many(given, 'frame', 'have')} their splits from an export of it, and keep them")
     models = store.read(schemas.MODELS, ("name", "release"))
     found += [
         f"model {row['name']} was trained on an export of it, which cannot be made again"

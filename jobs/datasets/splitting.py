@@ -13,6 +13,7 @@ import pyarrow as pa
 import schemas
 from jobs.core.choices import SplitBy
 from jobs.core.errors import UserError
+from jobs.core.naming import many
 from jobs.datasets.given_splits import by_content, frames_given_elsewhere, groups_given_elsewhere
 from jobs.datasets.kept_apart import kept_apart, left_out
 from jobs.datasets.split_units import BY_TIME, BY_TRACK, Division, divisions, track_keys, unit_keys
@@ -354,7 +355,7 @@ def _refuse_empty(frames: pl.DataFrame, request: SplitRequest) -> None:
     shorter = "shorter blocks (--block), a shorter gap (--guard)"
     helps = shorter if ways == [BY_TIME] else "--split-by time with short blocks (--block)"
     if left.get("duplicate"):
-        helps = f"--near-duplicates, since {left['duplicate']:,} frames resemble one of another split; {helps}"
+        helps = f"--near-duplicates, since {many(left['duplicate'], 'frame', 'resemble')} one of another split; {helps}"
     raise UserError(
         f"--split: no frame fell into {', '.join(empty)} ({found}{lost}); {parts}; what may help: "
         f"{helps}, another --seed, more frames"

@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from jobs.core.errors import UserError
+from jobs.core.naming import many
 from jobs.passes.context_frames import in_runs, window_ids
 from jobs.views import final_objects
 from jobs.views.view import View
@@ -28,8 +29,8 @@ def refuse_outdated(view: View, rows: pa.Table) -> None:
         some = ", ".join(f"{stream} {number}" for stream, number in left.head(_SHOWN).iter_rows())
         more = ", …" if left.height > _SHOWN else ""
         raise UserError(
-            f"{left.height:,} frames were annotated when they had other content ({some}{more}); run their streams "
-            "again with the stage annotate"
+            f"{many(left.height, 'frame', 'were')} annotated when they had other content ({some}{more}); run their "
+            "streams again with the stage annotate"
         )
 
 

@@ -16,6 +16,7 @@ import schemas
 from conf import Loaded, Resources
 from jobs.core.devices import has_nvidia
 from jobs.core.errors import BrokenTableError, UserError, one_line
+from jobs.core.naming import many
 from jobs.core.processes import has_ended
 from jobs.core.requirements import DISTRIBUTION, extra_packages, required_packages
 from jobs.diagnostics import engine_checks, file_checks, model_checks, table_checks
@@ -220,4 +221,4 @@ def _runs(store: Store) -> Iterator[Finding]:
     n = store.open(schemas.QUARANTINE).n_rows
     if n:
         fix = "winnow inspect quarantine says why; the next run of their streams tries again"
-        yield Finding("quarantine", "note", f"{n} frames are quarantined", fix)
+        yield Finding("quarantine", "note", f"{many(n, 'frame', 'are')} quarantined", fix)

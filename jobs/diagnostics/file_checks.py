@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import schemas
+from jobs.core.naming import many
 from jobs.diagnostics.finding import Finding, some
 from jobs.storage import image_files, maintenance
 from jobs.storage.data_files import is_what_its_name_says
@@ -66,7 +67,7 @@ def hashes(store: Store, files: Mapping[str, int | None]) -> Finding:
         return Finding(
             "hashes", "broken", f"{len(wrong)} of {len(names)} files are not what was written: {some(wrong)}", fix
         )
-    return Finding("hashes", "ok", f"{len(names)} files are what was written")
+    return Finding("hashes", "ok", f"{many(len(names), 'file', 'are')} what was written")
 
 
 def _is_whole(path: Place) -> bool:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 import schemas
 from jobs.core.errors import BrokenTableError, UserError
+from jobs.core.naming import many
 from jobs.diagnostics import file_checks, table_checks
 from jobs.storage.paths import Place
 from jobs.storage.store import Change, Drop, Snapshot, Store
@@ -46,7 +47,7 @@ def accept_loss(store: Store, table: schemas.Table, job_id: str) -> str:
         snapshot = store.open(table)
     if snapshot.version >= 0:
         store.note(snapshot)
-        return f"table {table.name} counts as it is now: version {snapshot.version}, {snapshot.n_rows:,} rows"
+        return f"table {table.name} counts as it is now: version {snapshot.version}, {many(snapshot.n_rows, 'row')}"
     if table.has_stage_key:
         _forget_stage(store, table.written_by, job_id)
     return f"table {table.name} counts as one that was never written"

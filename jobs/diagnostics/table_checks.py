@@ -146,7 +146,7 @@ def _recorded(store: Store, lost: set[str]) -> Iterator[Finding]:
 def _differs(store: Store, table: schemas.Table, written: Written) -> str | None:
     """Return what a table lacks of what was recorded of it; None if it has all of that."""
     now = store.open(table)
-    had = f"was at version {written.version} with {written.n_rows:,} rows"
+    had = f"was at version {written.version} with {many(written.n_rows, 'row')}"
     if now.version < written.version:
         return f"table {table.name} is {'missing' if now.version < 0 else f'at version {now.version}'}, and {had}"
     try:

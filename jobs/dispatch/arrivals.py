@@ -82,7 +82,7 @@ def remove(root: Place, name: str) -> None:
 
 def listed(root: Place) -> list[dict[str, Any]]:
     """Return the rules, what each waits for now, its last job, and what is wrong with it, if something is."""
-    found = []
+    found: list[dict[str, Any]] = []
     for name, rule in load_all(root):
         if isinstance(rule, UserError):
             found.append({"name": name, "error": str(rule)})

@@ -6,16 +6,15 @@ whose end closes the input.
 
 from __future__ import annotations
 
-import json
 import os
-import selectors
 import sys
 import time
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from jobs.core.errors import UserError, one_line
+from jobs.dispatch.line_process import answer_lines
 from jobs.models.transformers import in_folder
 from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import CorruptImageError, ImageParams
@@ -85,25 +84,9 @@ class MaskProcess:
         return self._known[key]
 
 
-def serve(weights: str, idle_s: float, requests: TextIO, answers: TextIO) -> None:
-    """Answer requests until there are no more, or none for so long."""
-    process = MaskProcess(weights)
-    with selectors.DefaultSelector() as selector:
-        selector.register(requests, selectors.EVENT_READ)
-        while selector.select(idle_s):
-            line = requests.readline()
-            if not line:
-                return
-            answers.write(json.dumps(process.answer(json.loads(line))) + "\n")
-            answers.flush()
-
-
 def main() -> None:
     """Answer the requests of the standard input: `python -m jobs.dispatch.mask_process WEIGHTS IDLE_SECONDS`."""
-    # What libraries print is no answer.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(sys.argv[1], float(sys.argv[2]), sys.stdin, answers)
+    answer_lines(MaskProcess(sys.argv[1]).answer, float(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from jobs.storage.paths import Place
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.training.options import TRAININGS, TrainOptions
+from jobs.views.snapshot_spec import find_release
 
 _FOLDER = "exports"
 
@@ -49,14 +50,17 @@ _FOLDER = "exports"
 def submit(workspace: Workspace, options: TaskOptions, priority: int = 0) -> str:
     """Add a job to the queue and return its id.
 
-    Raises `UserError` for options that cannot be right, without the control token of a workspace that asks for one,
-    and for an export of a workspace in a bucket, which has no place for a file to download.
+    Raises `UserError` for options that cannot be right, a training on a release that is not there, without the control
+    token of a workspace that asks for one, and for an export of a workspace in a bucket, which has no place for a file
+    to download.
     """
     root = workspace.require().root
     control_token.check(root)
     check(options, root)
     if isinstance(options, EvaluateOptions):
         options = options.resolved(Store(root))
+    if isinstance(options, TrainOptions):
+        find_release(Store(root), options.release)
     if isinstance(options, ExportOptions) and root.on_disk() is None:
         raise UserError(f"exports to download are made on disk; use `winnow export --workspace {root} --out PLACE`")
     job_id = new_job_id()

@@ -13,7 +13,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Label, Static
 
 from jobs.core.errors import UserError, one_line
-from jobs.core.naming import shortened
+from jobs.core.naming import many, shortened
 from jobs.dispatch import job_control
 from jobs.dispatch.job_listing import asked_inputs
 from jobs.dispatch.job_queue import QueuedJob
@@ -151,7 +151,7 @@ class JobScreen(Screen[None]):
         progress = self._overview.progress(self._job_id)
         state = "cleared" if job is None else job.state.state
         error = f"\n{job.error or progress.error}" if job and (job.error or progress.error) else ""
-        frames = f", {progress.frames:,} frames" if progress.frames is not None else ""
+        frames = f", {many(progress.frames, 'frame')}" if progress.frames is not None else ""
         quarantined = f", {progress.quarantined:,} quarantined" if progress.quarantined else ""
         about = f"job {self._job_id}: {state}, attempt {progress.attempt}{frames}{quarantined}{error}"
         self.query_one("#about", Static).update(Text(about))

@@ -10,6 +10,7 @@ from sqlalchemy import inspect
 
 import schemas
 from jobs.accounts.database import Database, engine_of
+from jobs.core.naming import many
 from jobs.diagnostics.finding import Finding
 from jobs.editing import recovery
 from jobs.editing.publication import progress
@@ -36,7 +37,7 @@ def examine(workspace: Workspace, databases: Sequence[AppDatabase]) -> Iterator[
         if file.is_file():
             found += _of_database(file, project, workspace)
     if snapshot.n_rows and not found:
-        found.append(Finding(SUBJECT, "ok", f"{snapshot.n_rows:,} events of edits, each once and in order"))
+        found.append(Finding(SUBJECT, "ok", f"{many(snapshot.n_rows, 'event')} of edits, each once and in order"))
     yield from found
 
 
@@ -49,7 +50,9 @@ def _of_tables(workspace: Workspace) -> Iterator[Finding]:
     chains = events.group_by(IMAGE_KEY).agg(pl.len(), last=pl.col("revision").max(), n=pl.col("revision").n_unique())
     broken = chains.filter((pl.col("len") != pl.col("last") + 1) | (pl.col("n") != pl.col("len"))).height
     if broken:
-        yield Finding(SUBJECT, "broken", f"{broken:,} frames have a gap in their revisions", "restore review_events")
+        yield Finding(
+            SUBJECT, "broken", f"{many(broken, 'frame', 'have')} a gap in their revisions", "restore review_events"
+        )
     states = events.sort("seq").group_by(IMAGE_KEY, maintain_order=True).agg(pl.col("state").last())
     now = view.lazy("frames").filter(status="ok").select(IMAGE_KEY).collect()
     seen = view.lazy(schemas.REVIEWS.name).filter(decision=SEEN).select(IMAGE_KEY).collect()
@@ -75,7 +78,7 @@ def _of_database(file: Path, project: str, workspace: Workspace) -> Iterator[Fin
     for gap in gaps:
         yield Finding(SUBJECT, "broken", gap, "restore the app database from a backup")
     if last < in_tables:
-        found = f"the app database has {last:,} events, the tables have {in_tables:,}"
+        found = f"the app database has {many(last, 'event')}, the tables have {in_tables:,}"
         yield Finding(SUBJECT, "broken", found, "`winnow serve --recover` takes the others over from the tables")
     elif last > max(done, in_tables):
         fix = "a server that runs publishes them within seconds; if none does, start `winnow serve`"
@@ -83,5 +86,5 @@ def _of_database(file: Path, project: str, workspace: Workspace) -> Iterator[Fin
         found = "the tables lack the last event" if n == 1 else f"the tables lack the last {n:,} events"
         yield Finding(SUBJECT, "note", found, fix)
     elif in_tables < done:
-        found = f"{done:,} events were published, the tables have {in_tables:,}"
+        found = f"{many(done, 'event', 'were')} published, the tables have {in_tables:,}"
         yield Finding(SUBJECT, "broken", found, "the workspace is older than the app database: restore both together")

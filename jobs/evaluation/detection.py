@@ -32,7 +32,7 @@ def found_on(
     `on_frame` is called before each frame; what it raises ends this. Frames come one by one, as they do to a camera.
     Raises `UserError` for weights that cannot be used.
     """
-    detector = _detector(version, threads)
+    detector = detector_of(version, threads)
     numbers = {name: at for at, name in enumerate(classes)}
     known = np.array([numbers.get(name, -1) for name in detector.names], np.int64)
     found, seconds = [], []
@@ -51,7 +51,8 @@ def found_on(
     return found, 1000 * float(np.median(seconds)), others
 
 
-def _detector(version: ModelVersion, threads: int) -> Any:
+def detector_of(version: ModelVersion, threads: int) -> Any:
+    """Return the detector of a version, loaded. Raises `UserError` for weights that cannot be used."""
     settings = {
         "annotate.weights": str(version.folder),
         "annotate.detector": version.detector,

@@ -9,6 +9,7 @@ from typing import Any
 
 import schemas
 from jobs.core.errors import NotPromotedError, UserError
+from jobs.core.naming import many
 from jobs.models import registry
 from jobs.models.registry import ModelVersion
 from jobs.storage.store import Store
@@ -117,7 +118,9 @@ def evidence_for(store: Store, version: ModelVersion, against: ModelVersion | No
         missing = Clause("measured", False, f"it was never measured on frames that it has not seen: {on}{other}")
         return Evidence((missing, *_others(store, version, before)), None)
     last = mine[-1]
-    measured = Clause("measured", True, f"AP {_figure(last['ap'])} on {last['frames']:,} frames of {last['release']}")
+    measured = Clause(
+        "measured", True, f"AP {_figure(last['ap'])} on {many(last['frames'], 'frame')} of {last['release']}"
+    )
     if before is None or before.model_id == version.model_id:
         return Evidence((measured, *_others(store, version, before)), last["evaluation_id"])
     ids = {row["evaluation_id"] for row in mine}

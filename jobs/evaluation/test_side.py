@@ -16,6 +16,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.errors import UserError
+from jobs.core.naming import many
 from jobs.datasets.export import ExportRequest, export
 from jobs.datasets.split_units import Division, continuous_streams, unit_keys
 from jobs.evaluation.options import Measured
@@ -110,7 +111,7 @@ def opened(workspace: Workspace, measured: Measured, version: ModelVersion, fold
     data = read_images(folder, seen_frames(workspace, measured.release), [split])
     images = sorted(data.images[split], key=lambda image: (image.stream_id, image.frame_idx))
     if not any((~image.crowd).any() for image in images):
-        raise UserError(f"{measured}: {len(images):,} images, and no object that somebody has labelled on them")
+        raise UserError(f"{measured}: {many(len(images), 'image')}, and no object that somebody has labelled on them")
     view = View(store, snapshot_spec.choose(store, None, measured.release))
     frames = _frames(view, images)
     content = _content(images, data, frames["content_hash"].to_list())

@@ -113,7 +113,7 @@ def version_of(store: Store, row: Mapping[str, Any]) -> ModelVersion:
 
 def weights_problem(version: ModelVersion, verify: bool = True) -> str | None:
     """Return why the weights of a version cannot be used; None where they are there and, with `verify`, the same."""
-    if not version.folder.is_dir():
+    if not version.folder.exists():
         return f"{version.reference}: its weights are missing from {version.folder}"
     if not verify:
         return None
@@ -227,7 +227,9 @@ def roll_back(store: Store, name: str, alias: str, *, by: str, reason: str | Non
     """
     standing: list[int] = []
     for change in history(store, name, alias):
-        if change["version"] in standing:
+        if not change["version"]:
+            standing.clear()
+        elif change["version"] in standing:
             del standing[standing.index(change["version"]) + 1 :]
         else:
             standing.append(change["version"])

@@ -14,7 +14,7 @@ from blake3 import blake3
 import schemas
 from jobs.core.stage import Stage
 from jobs.passes.run_context import ScopeState
-from jobs.passes.table_rows import read_reviews
+from jobs.passes.table_rows import overridden, read_reviews
 from jobs.storage.store import Drop, Snapshot, Store
 from transforms.assess.uncertainty import REVIEW_COLUMNS, reviewed_pictures
 from transforms.core.identity import row_terms
@@ -177,6 +177,13 @@ class Scopes:
         for table in stage.spec.work.lists if stage.spec.work else ():
             listed = _listing_id(self._store.read(table))
             found = {name: _combined([(name, input_id, listed)]) for name, input_id in found.items()}
+        # Where nobody has decided anything, ids are as they were before anybody could.
+        if any(s.table is schemas.CURATION for s in stage.upstream) and (by_hand := overridden(self._store, everyone)):
+            words = [[each for each in by_hand if each[0] in {name, *around.get(name, ())}] for name in streams]
+            found = {
+                name: _combined([(found[name], *said)]) if said else found[name]
+                for name, said in zip(streams, words, strict=True)
+            }
         if stage.scope != "run":
             return found
         # What one stream gets of a budget, the others do not; what people have reviewed takes none of it.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+import polars as pl
 import pyarrow as pa
 
 import schemas
 from jobs.core.stage import Stage
 from jobs.storage.store import Snapshot, Store
 from jobs.storage.stream_batches import portions, stream_sizes
-from jobs.views import imported_labels
+from jobs.views import imported_labels, overridden_verdicts
 from transforms.core.table_stage import Span
 
 
@@ -48,6 +49,49 @@ class RowsInStore:
         if table not in self._snapshots:
             self._snapshots[table] = self._store.open(schemas.BY_NAME[table])
         return self._snapshots[table]
+
+
+class VerdictsInStore(RowsInStore):
+    """The verdicts of curation with the last word of people, which is newer than the rows and changes no stage key.
+
+    Only `read` applies it: no table stage reads verdicts in batches.
+    """
+
+    def read(
+        self,
+        columns: Sequence[str] | None,
+        streams: Collection[str] | None = None,
+        span: Span = (None, None),
+        table: str = "",
+    ) -> pa.Table:
+        """Return columns of the verdicts of some streams, as overrides have them."""
+        overrides = self._snapshot(schemas.OVERRIDES.name)
+        if not overrides.n_rows:
+            return super().read(columns, streams, span, table)
+        wanted = columns or schemas.CURATION.file_schema.names
+        verdicts = super().read([*dict.fromkeys((*wanted, *schemas.FRAME_KEY))], streams, span, table)
+        within = None if streams is None else frozenset(streams)
+        frames = self._stage.upstream_of(schemas.FRAMES)
+        images = self._snapshot(schemas.FRAMES.name).read(overridden_verdicts.IMAGE, frames.key, within, span)
+        by_hand = overridden_verdicts.valid(_lazy(overrides.read()), _lazy(images))
+        # In the order of the rows, and with their types.
+        found = overridden_verdicts.applied(_lazy(verdicts).with_row_index("_at"), by_hand).sort("_at").drop("_at")
+        return found.collect().to_arrow().cast(verdicts.schema).select(wanted)
+
+
+def rows_of_stage(store: Store, stage: Stage) -> RowsInStore:
+    """Return what a table stage that reads another one sees of it."""
+    return (VerdictsInStore if stage.table is schemas.CURATION else RowsInStore)(store, stage)
+
+
+def overridden(store: Store, streams: Collection[str]) -> list[tuple[object, ...]]:
+    """Return what people have decided about frames of some streams, in order, as a part of what a scope depends on."""
+    rows = pl.DataFrame(store.read(schemas.OVERRIDES, (*overridden_verdicts.IMAGE, "decision")))
+    return sorted(rows.filter(pl.col("stream_id").is_in(sorted(streams))).iter_rows())
+
+
+def _lazy(rows: pa.Table) -> pl.LazyFrame:
+    return pl.LazyFrame(pl.DataFrame(rows))
 
 
 def read_reviews(store: Store, columns: Sequence[str]) -> pa.Table:

@@ -19,7 +19,7 @@ from jobs.engine.interruptible import run_interruptibly
 from jobs.passes.distributed_pairs import sharing
 from jobs.passes.run_context import RunContext, ScopeState, Survey
 from jobs.passes.scopes import Scopes
-from jobs.passes.table_rows import RowsInStore, read_reviews
+from jobs.passes.table_rows import RowsInStore, read_reviews, rows_of_stage
 from jobs.storage.data_files import Part, write_part
 from jobs.storage.store import Change, ConflictError, Drop, Snapshot
 from jobs.storage.stream_batches import packed, stream_sizes
@@ -173,7 +173,7 @@ class TableStages:
             streams=sorted(self._scopes.input_streams(stage, scopes)),
             own=self._streams,
             params=stage.spec.sections(config),
-            above={s.name: RowsInStore(self._store, s) for s in stage.upstream},
+            above={s.name: rows_of_stage(self._store, s) for s in stage.upstream},
             before=RowsInStore(self._store, stage, snapshot),
             listed=self._listed,
             check=self._context.check,

@@ -19,6 +19,7 @@ import schemas
 from conf import PipelineConfig
 from conf.loader import to_dict
 from jobs.core.job_states import FINAL, JobStateName, StageStateName
+from jobs.core.naming import many
 from jobs.core.processes import has_ended, process_identity
 from jobs.core.requirements import DISTRIBUTION, required_packages
 from jobs.core.stage import Stage, canonical
@@ -132,7 +133,7 @@ class RunRecord:
     def shortcoming(self) -> str | None:
         """Return what is wrong with a strict run: that it has bad frames; None if it has none."""
         bad = max((o.corrupt + o.quarantined for o in self.outcomes.values()), default=0)
-        return f"{bad:,} frames are corrupt or quarantined, and the run is strict" if bad else None
+        return f"{many(bad, 'frame', 'are')} corrupt or quarantined, and the run is strict" if bad else None
 
     def summary(self) -> dict[str, Any]:
         """Return the run as programs read it; see `winnow run --json`."""

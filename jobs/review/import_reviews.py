@@ -14,7 +14,7 @@ import schemas
 from jobs.core.choices import LabelledPixels, ReviewedFrames, ReviewFormat
 from jobs.core.errors import UserError
 from jobs.core.image_lists import endings_in, names_in_list
-from jobs.core.naming import wrong_with_category
+from jobs.core.naming import many, wrong_with_category
 from jobs.review.decisions import IMAGE_KEY, SEEN, TAGS, Row, frame_rows, record_decisions, tags_in
 from jobs.review.review_files import FileRequest, read_file
 from jobs.review.stored_pixels import upright_frames
@@ -108,7 +108,7 @@ def import_file(workspace: Workspace, request: ImportRequest) -> dict[str, Any]:
     if kind != _SAYS_WHO_IS_DONE and request.reviewed is None and untouched:
         expected = record_decisions(*record, dry_run=True)
         n_objects = sum(len(each.decisions) for each in untouched)
-        left = f"{len(untouched):,} frames came back as they were exported, with {n_objects:,} objects"
+        left = f"{many(len(untouched), 'frame')} came back as they were exported, with {many(n_objects, 'object')}"
         if len(untouched) == len(chosen) and expected["unchanged"] + expected["older"] < expected["frames"]:
             raise UserError(
                 f"{request.file}: nothing in it differs: {left}. Did somebody review them? Approve them with "
@@ -161,7 +161,9 @@ def _decided(
         problems += decided.problems
         yield _Frame(frame, about, reviewer), decided
     if unsigned:
-        first = unsigned[0] if len(unsigned) == 1 else f"{len(unsigned):,} frames, the first of them {unsigned[0]}"
+        first = (
+            unsigned[0] if len(unsigned) == 1 else f"{many(len(unsigned), 'frame')}, the first of them {unsigned[0]}"
+        )
         problems.append(f"{first}: the file does not say who reviewed them; name the person with --reviewer")
 
 

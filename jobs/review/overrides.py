@@ -13,6 +13,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.errors import UserError
+from jobs.core.naming import many
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Snapshot, Store
 from jobs.storage.workspace import Workspace
@@ -137,7 +138,7 @@ def _problems(wanted: Sequence[Override], author: str, shown: dict[FrameId, tupl
         yield "expected the name of who decides, found none"
     for (stream, idx), n in Counter(each.frame for each in wanted).items():
         if n > 1:
-            yield f"frame {idx} of {stream!r} is named {n} times; name it once"
+            yield f"frame {idx} of {stream!r} is named {many(n, 'time')}; name it once"
     for each in wanted:
         place = f"frame {each.frame_idx} of {each.stream_id!r}"
         if each.note is not None and len(each.note) > MOST_NOTE:

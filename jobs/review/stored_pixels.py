@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from jobs.core.choices import LabelledPixels
+from jobs.core.naming import many
 from jobs.ingest.label_import.exif_turns import orientation_of
 from jobs.views.view import View
 from schemas import FRAME_KEY
@@ -141,10 +142,12 @@ def _turned(
         back = _as_sent(frames[at], known[at]) if is_displayed else _turned_back(frames[at], known[at], orientation)
         found.frames[at] = back
     if n[False]:
-        found.notes.append(f"{n[False]:,} images came back with objects on their pixels as stored, which are turned")
+        found.notes.append(
+            f"{many(n[False], 'image')} came back with objects on their pixels as stored, which are turned"
+        )
     if n[True]:
         found.notes.append(
-            f"{n[True]:,} images came back with width and height exchanged, and with objects where they were sent"
+            f"{many(n[True], 'image')} came back with width and height exchanged, and with objects where they were sent"
         )
     return found
 

@@ -11,7 +11,7 @@ from conf.stages import SPECS
 from jobs.core.stage import Stage
 from jobs.models.remote_models import server_named
 from jobs.records.run_record import StageOutcome
-from jobs.vlm import vlm_stage
+from jobs.vlm import brand_calls, vlm_stage
 from jobs.vlm.vlm_calls import Row
 from jobs.vlm.vlm_stage import CallSurvey
 
@@ -55,7 +55,15 @@ SERVICES: Mapping[str, CallService] = {
         vlm_stage.Escalation,
         vlm_stage.unasked,
         vlm_stage.unanswered,
-    )
+    ),
+    "brands": CallService(
+        brand_calls.check,
+        brand_calls.sends_to,
+        vlm_stage.skipped,
+        brand_calls.BrandCalls,
+        brand_calls.unasked,
+        lambda _outcome, _params: None,
+    ),
 }
 
 

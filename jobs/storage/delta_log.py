@@ -24,6 +24,7 @@ from blake3 import blake3
 
 import schemas
 from jobs.core.errors import BrokenTableError
+from jobs.core.naming import many
 from jobs.storage.file_pruning import DataFile
 from jobs.storage.paths import Place
 
@@ -118,7 +119,9 @@ def _versions_in(names: Iterable[str]) -> list[int]:
 
 
 def _read(table: Place, versions: Sequence[int]) -> list[bytes]:
-    with ThreadPoolExecutor(_READ_AT_ONCE if table.is_remote else 1) as threads:
+    if not table.is_remote:
+        return [log_entry(table, version).read() for version in versions]
+    with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
         return list(threads.map(lambda version: log_entry(table, version).read(), versions))
 
 
@@ -294,7 +297,7 @@ def broken_message(at: Place, error: str) -> str:
 def lost_message(at: Place, recorded: int, newest: int, n_rows: int | None = None) -> str:
     """Return the message for a table that lacks a version which was recorded, or rows of it, with the fix."""
     state = "missing" if newest < 0 else f"at version {newest} now"
-    rows = "" if n_rows is None else f" with {n_rows:,} rows"
+    rows = "" if n_rows is None else f" with {many(n_rows, 'row')}"
     other = ", another one than this" if newest == recorded else ""
     return (
         f"table {at.name} is {state}, and was recorded at version {recorded}{rows}{other} ({at}); "

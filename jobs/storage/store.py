@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 import polars as pl
@@ -234,6 +234,12 @@ class Store:
         raise ConflictError(f"table {table.name} was being written by others {_UPSERT_TRIES} times in a row")
 
 
+@cache
+def without_rows(table: schemas.Table) -> pl.LazyFrame:
+    """Return a table that has no rows, made once: commands read many tables that are not there."""
+    return pl.LazyFrame(schema=pl.Schema(table.arrow_schema))
+
+
 class Snapshot(table_reader.Rows):
     """A table at one version, -1 where it does not exist."""
 
@@ -297,7 +303,7 @@ class Snapshot(table_reader.Rows):
     def lazy(self) -> pl.LazyFrame:
         """Return all rows as a Polars lazy frame."""
         if self.version < 0:
-            return pl.LazyFrame(schema=pl.Schema(self.table.arrow_schema))
+            return without_rows(self.table)
         # The readers of Polars do not compare pages with their checksums, take `k=v` in the name of any folder for a
         # partition, and bring a third client of the object store.
         return pl.scan_pyarrow_dataset(self.dataset())

@@ -30,10 +30,13 @@ from transforms.models.detect.torchvision_models import ARCHITECTURES, Torchvisi
 from transforms.models.inference import ModelError
 
 EXTRA = "train"
-_LIBRARIES = ("accelerate", "pycocotools", "safetensors", "torch", "torchvision", "transformers")
-_PREFIX = f"{torchvision_models.MODEL_TYPE}:"
+LIBRARIES = ("accelerate", "pycocotools", "safetensors", "torch", "torchvision", "transformers")
+PREFIX = f"{torchvision_models.MODEL_TYPE}:"
 _RATES = {"torchvision": 2e-3, "transformers": 1e-4, "from nothing": 1e-3}
-_OWN_LICENCE, _TORCHVISION_LICENCE = "Apache-2.0", "BSD-3-Clause"
+TORCHVISION_LICENCE = "BSD-3-Clause"
+TRAINABLE = "d-fine"
+"""The detector of those weights of the catalogue that can be trained."""
+
 _MOST_FOUND = 100
 _LEAST_SCORE = 0.001
 
@@ -58,7 +61,7 @@ class Base:
     @property
     def detector(self) -> str:
         """Return the detector that runs what is trained, as `annotate.detector` names it."""
-        return "torchvision" if self.kind == "torchvision" else "d-fine"
+        return "torchvision" if self.kind == "torchvision" else TRAINABLE
 
     @property
     def learning_rate(self) -> float:
@@ -68,16 +71,16 @@ class Base:
 
 def base_of(named: str) -> Base:
     """Return what `--model` names. Raises `UserError` with all problems, and the command that helps."""
-    if problems := missing(EXTRA, *_LIBRARIES):
+    if problems := missing(EXTRA, *LIBRARIES):
         raise UserError(problems)
-    if named.startswith(_PREFIX):
-        architecture = named.removeprefix(_PREFIX)
+    if named.startswith(PREFIX):
+        architecture = named.removeprefix(PREFIX)
         if architecture not in ARCHITECTURES:
             raise UserError(f"--model {named}: expected torchvision:NAME with NAME one of {', '.join(ARCHITECTURES)}")
-        return Base(named, "torchvision", architecture, None, False, "", _TORCHVISION_LICENCE)
+        return Base(named, "torchvision", architecture, None, False, "", TORCHVISION_LICENCE)
     if named in catalogue():
         model = catalogue()[named]
-        if model.detector != "d-fine":
+        if model.detector != TRAINABLE:
             raise UserError(f"--model {named}: it cannot be trained; {_expected()}")
         weights = pulled(named)
         return _of_folder(named, weights.path, model.licence)
@@ -88,9 +91,9 @@ def base_of(named: str) -> Base:
 
 
 def _expected() -> str:
-    trainable = [model.name for model in catalogue().values() if model.detector == "d-fine"]
+    trainable = [model.name for model in catalogue().values() if model.detector == TRAINABLE]
     return (
-        f"expected {_PREFIX}NAME with NAME one of {', '.join(ARCHITECTURES)}; one of {', '.join(trainable)}; or a "
+        f"expected {PREFIX}NAME with NAME one of {', '.join(ARCHITECTURES)}; one of {', '.join(trainable)}; or a "
         "folder as transformers writes it"
     )
 
@@ -108,7 +111,7 @@ def _of_folder(named: str, place: Path, licence: str | None) -> Base:
             architecture = TorchvisionConfig.read(place).architecture
         except ModelError as error:
             raise UserError(f"--model {named}: {error}") from error
-        return Base(named, "torchvision", architecture, place, has_weights, sha256, licence or _TORCHVISION_LICENCE)
+        return Base(named, "torchvision", architecture, place, has_weights, sha256, licence or TORCHVISION_LICENCE)
     if kind not in KINDS:
         known = [torchvision_models.MODEL_TYPE, *KINDS]
         raise UserError(f"--model {named}: expected a model of type {', '.join(known)}, found {kind or 'none'}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs.core.naming import many
 from jobs.training.options import TRAIN, VAL, TrainOptions
 from jobs.training.training_data import LabelledImage, TrainingData
 
@@ -65,7 +66,7 @@ def recommended(data: TrainingData, options: TrainOptions, architecture: str) ->
     if images and options.batch > 1 and (steps := math.ceil(len(images) / options.batch)) < _FEWEST_STEPS:
         batch = max(1, len(images) // _FEWEST_STEPS)
         if batch < options.batch:
-            reason = f"{len(images)} images give {steps} steps an epoch"
+            reason = f"an epoch of {many(len(images), 'image')} has {many(steps, 'step')}"
             found.append({"option": "batch", "value": batch, "reason": reason})
     return found
 
@@ -115,14 +116,14 @@ def _warnings(found: Mapping[str, Any]) -> Iterator[str]:
     if counts and max(counts.values()) > _RARE * min(counts.values()):
         most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
         yield (
-            f"{most} has {counts[most]:,} objects and {least} {counts[least]:,}: choose frames with {least} "
+            f"{most} has {many(counts[most], 'object')} and {least} {counts[least]:,}: choose frames with {least} "
             "(`winnow select`, `winnow review`), or leave it out with --classes"
         )
     for split, n in found["nobody_looked"].items():
-        yield f"{n} frames of {split} without objects are left out, since nobody has inspected them"
+        yield f"{split}: {many(n, 'frame', 'are')} left out that have no objects, since nobody has inspected them"
     for split, n in found["leaking"].items():
         if n:
-            yield f"{n} frames of {split} leak from {TRAIN}: its figures will be too good"
+            yield f"{split} has {many(n, 'frame')} that leak from {TRAIN}: its figures will be too good"
     if not any(found["without_objects"].values()):
         yield "no frame without an object: what looks like one will be found too often; review some empty frames"
 
@@ -131,12 +132,13 @@ def _on_class(name: str, each: Mapping[str, Any], several: bool) -> Iterator[str
     """Yield what speaks against one category; `several`: whether the objects of some are in several streams."""
     n = each[TRAIN]["objects"]
     if n < FEW:
-        yield f"{name}: {n} objects to learn from; label more, expected {FEW} at least"
+        yield f"{name}: {many(n, 'object')} to learn from; label more, expected {FEW} at least"
     if not each[VAL]["objects"]:
         yield f"{name}: no object in {VAL}, so that nothing says how well it is found; use a larger share"
     elif each["interval"] > _UNSURE:
         yield (
-            f"{name}: {each[VAL]['objects']} objects in {VAL}: its recall is known to {each['interval']:.0%} only; "
+            f"{name}: {many(each[VAL]['objects'], 'object')} in {VAL}: its recall is known to "
+            f"{each['interval']:.0%} only; "
             "label more, or give that split a larger share"
         )
     if each["small"] > 0.1 * max(n, 1):

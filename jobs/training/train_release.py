@@ -15,6 +15,7 @@ import pyarrow as pa
 
 import schemas
 from jobs.core.errors import RunFailedError, RunStopped
+from jobs.core.naming import many
 from jobs.models import registry
 from jobs.models.registry import ModelVersion
 from jobs.models.weight_folders import digest
@@ -269,6 +270,6 @@ def _card(options: TrainOptions, base: Base, data: TrainingData, progress: Train
     """Return the card of a model: its licence where programs look for it, and what it was made of."""
     return (
         f"---\nlicense: {base.licence.lower()}\n---\n\n# {options.name}\n\nTrained by Winnow from {base.named} on "
-        f"release {options.release}, {len(data.images[TRAIN]):,} images, best epoch {progress.best} of "
+        f"release {options.release}, {many(len(data.images[TRAIN]), 'image')}, best epoch {progress.best} of "
         f"{len(progress.history)}. Categories: {', '.join(data.classes)}.\n"
     )

@@ -16,6 +16,7 @@ import polars as pl
 
 import schemas
 from jobs.core.errors import UserError
+from jobs.core.naming import many
 from jobs.datasets.export import ExportRequest, export
 from jobs.datasets.export_classes import ClassChoice
 from jobs.datasets.export_manifest import MANIFEST
@@ -193,7 +194,7 @@ def _check(found: TrainingData, options: TrainOptions) -> None:
             more = f", and {found.unseen[split]:,} that nobody has inspected" if found.unseen.get(split) else ""
             problems.append(
                 f"release {options.release}: no object to {'learn from' if split == TRAIN else 'measure with'}: "
-                f"{split} has {len(images):,} images without one{more}"
+                f"{split} has {many(len(images), 'image')} without one{more}"
             )
     if not options.allow_leaks and (leaks := _leaks(found.manifest)):
         problems.append(

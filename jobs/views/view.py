@@ -15,7 +15,7 @@ from jobs.core.errors import BrokenTableError, UserError
 from jobs.core.os_errors import damage_in
 from jobs.records.journal import events, journaled_jobs
 from jobs.storage.paths import Place
-from jobs.storage.store import Snapshot, Store
+from jobs.storage.store import Snapshot, Store, without_rows
 from jobs.storage.workspace import Workspace
 from jobs.views import (
     annotations_view,
@@ -346,15 +346,13 @@ def _parts(name: str) -> tuple[schemas.Table | None, str, bool]:
 
 def _without_rows(name: str) -> pl.LazyFrame:
     """Return a table or view without opening any table."""
-    import polars as pl
-
     if name == curated_view.NAME:
         return curated_view.curated(_without_rows)
     if name in final_objects.VIEWS:
         return final_objects.VIEWS[name](_without_rows)
     table, _, _ = _parts(name)
     assert table is not None, name
-    return pl.LazyFrame(schema=pl.Schema(table.arrow_schema))
+    return without_rows(table)
 
 
 def _all_names() -> list[str]:

@@ -6,20 +6,21 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from threading import Event, Lock
 from typing import Any
 
 import pyarrow as pa
+from pydantic import BaseModel
 
 import schemas
 from jobs.core.errors import RunFailedError
 from jobs.storage.store import Store
 from jobs.vlm.redaction import key_of, redaction_of
-from jobs.vlm.vlm_clients import Client, EndpointError, Reply
-from transforms.assess.escalation import EscalateParams, Question, most_tokens, read_answer
+from jobs.vlm.vlm_clients import Asked, Client, EndpointError, Reply
+from transforms.assess.escalation import SCHEMA, EscalateParams, most_tokens, read_answer
 
 Row = dict[str, Any]
 Wait = Callable[[float], None]
@@ -37,11 +38,42 @@ class BudgetExhaustedError(Exception):
 
 @dataclass(frozen=True)
 class VlmRequest:
-    """A frame, the prompt about it, and the id of the call."""
+    """A frame, the prompt about it or the part of it that is named, and the id of the call."""
 
     frame: Row
-    asked: Question
+    asked: Asked
     call_id: str
+    part: str = ""
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """Return what the question is about: stream, frame and part."""
+        return self.frame["stream_id"], self.frame["frame_idx"], self.part
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """How questions of one kind are sent, read and recorded.
+
+    `schema`: of answers. `read` returns a valid answer, or raises `ValueError` with what is wrong. `most_tokens`: an
+    upper estimate of the tokens of a prompt with its image, given its frame. `before`: what the ledger records of it.
+    """
+
+    stage: str
+    schema: Mapping[str, Any]
+    read: Callable[[str, Any], BaseModel]
+    most_tokens: Callable[[Any, Row], float]
+    before: Callable[[Any], list[Row]]
+
+
+BOXES = Dialogue(
+    "escalate",
+    SCHEMA,
+    read_answer,
+    lambda asked, frame: most_tokens(asked, frame["width"], frame["height"]),
+    lambda asked: [{"annotation_id": n, **s} for n, s in zip(asked.ids, asked.shown, strict=True)],
+)
+"""Questions about the boxes of a frame."""
 
 
 class Ledger:
@@ -123,8 +155,16 @@ class Caller:
     """Calls an endpoint from several threads. `stop` ends all waiting between two attempts."""
 
     def __init__(
-        self, client: Client, params: EscalateParams, ledger: Ledger, budget: Budget, job_id: str, stop: Event
+        self,
+        client: Client,
+        params: EscalateParams,
+        ledger: Ledger,
+        budget: Budget,
+        job_id: str,
+        stop: Event,
+        dialogue: Dialogue = BOXES,
     ) -> None:
+        self._dialogue = dialogue
         self._client = client
         self._params = params
         self._ledger = ledger
@@ -135,7 +175,7 @@ class Caller:
 
     def may_cost(self, request: VlmRequest) -> float:
         """Return the largest possible cost of a call, in dollars."""
-        tokens = most_tokens(request.asked, request.frame["width"], request.frame["height"])
+        tokens = self._dialogue.most_tokens(request.asked, request.frame)
         return (tokens * self._params.usd_in + self._params.max_tokens * self._params.usd_out) / _MILLION
 
     def ask(self, request: VlmRequest, entry: Row | None, jpeg: bytes, number: int) -> Row:
@@ -171,7 +211,7 @@ class Caller:
             cost = (tokens_in * self._params.usd_in + tokens_out * self._params.usd_out) / _MILLION
         except EndpointError as error:
             if error.for_all:
-                raise RunFailedError(f"stage escalate: the endpoint refuses: {error}") from None
+                raise RunFailedError(f"stage {self._dialogue.stage}: the endpoint refuses: {error}") from None
             # Keep the record of an earlier invalid answer, which was paid for.
             outcome = {"state": "failed", "error": str(error)}
             if entry["misfits"]:
@@ -187,7 +227,7 @@ class Caller:
             "seconds": time.monotonic() - started,
         }
         try:
-            answer = read_answer(reply.text, request.asked)
+            answer = self._dialogue.read(reply.text, request.asked)
         except ValueError as error:
             outcome = {"state": "invalid", "error": " ".join(str(error).split()), "misfits": entry["misfits"] + 1}
             entry = self._store(entry | outcome)
@@ -198,7 +238,7 @@ class Caller:
 
     def _counted(self, request: VlmRequest, reply: Reply) -> tuple[int, int]:
         """Return the tokens of a call; the most that there can be where the endpoint's count cannot be believed."""
-        most = most_tokens(request.asked, request.frame["width"], request.frame["height"])
+        most = self._dialogue.most_tokens(request.asked, request.frame)
         tokens_in = math.ceil(most) if reply.tokens_in is None else reply.tokens_in
         return tokens_in, self._params.max_tokens if reply.tokens_out is None else reply.tokens_out
 
@@ -226,7 +266,7 @@ class Caller:
             raise BudgetExhaustedError
 
     def _entry(self, request: VlmRequest) -> Row:
-        before = [{"annotation_id": n, **s} for n, s in zip(request.asked.ids, request.asked.shown, strict=True)]
+        before = self._dialogue.before(request.asked)
         return {
             "call_id": request.call_id,
             **{name: request.frame[name] for name in (*schemas.FRAME_KEY, "content_hash")},

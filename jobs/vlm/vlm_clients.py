@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from jobs.core.errors import one_line
 from jobs.core.redaction import Redaction
 from jobs.vlm.redaction import redaction_of
-from transforms.assess.escalation import SCHEMA, Api, EscalateParams, Question, misfit
+from transforms.assess.escalation import SCHEMA, Api, EscalateParams, misfit
 
 if TYPE_CHECKING:
     from jobs.core.bounded_http import RefusedAnswerError
@@ -48,19 +48,38 @@ class EndpointError(Exception):
         super().__init__(text)
 
 
+class Asked(Protocol):
+    """A question about an image."""
+
+    @property
+    def text(self) -> str:
+        """Return the prompt."""
+
+    @property
+    def system(self) -> str:
+        """Return the system prompt."""
+
+    @property
+    def prompt_hash(self) -> str:
+        """Return a hash of everything but the image."""
+
+
 class Client(Protocol):
     """An endpoint that answers prompts about images."""
 
-    def ask(self, question: Question, jpeg: bytes) -> Reply:
+    def ask(self, question: Asked, jpeg: bytes) -> Reply:
         """Return the answer. Raises `EndpointError`."""
 
 
-def connect(params: EscalateParams, key: str | None) -> Client:
-    """Return a client for the endpoint; libraries do not retry by themselves, since attempts are accounted for."""
-    kinds: Mapping[Api, Callable[[EscalateParams, str], Client]]
+def connect(params: EscalateParams, key: str | None, schema: Mapping[str, Any] = SCHEMA) -> Client:
+    """Return a client for the endpoint, whose answers have a schema.
+
+    Libraries do not retry by themselves, since attempts are accounted for.
+    """
+    kinds: Mapping[Api, Callable[[EscalateParams, str, Mapping[str, Any]], Client]]
     kinds = {"openai": _OpenAi, "anthropic": _Anthropic, "gemini": _Gemini}
     kind = kinds[params.api]
-    return _Careful(kind(params, key or "none"), redaction_of(key))
+    return _Careful(kind(params, key or "none", schema), redaction_of(key))
 
 
 class _Careful:
@@ -70,7 +89,7 @@ class _Careful:
         self._client = client
         self._hide = hide
 
-    def ask(self, question: Question, jpeg: bytes) -> Reply:
+    def ask(self, question: Asked, jpeg: bytes) -> Reply:
         try:
             reply = self._client.ask(question, jpeg)
             return replace(reply, text=self._hide(reply.text))
@@ -121,7 +140,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 class _OpenAi:
-    def __init__(self, params: EscalateParams, key: str) -> None:
+    def __init__(self, params: EscalateParams, key: str, schema: Mapping[str, Any]) -> None:
         import openai
 
         from jobs.core.bounded_http import BoundedClient
@@ -133,9 +152,10 @@ class _OpenAi:
             max_retries=0,
         )
         self._params = params
+        self._schema = dict(schema)
         self._model = params.model or ""
 
-    def ask(self, question: Question, jpeg: bytes) -> Reply:
+    def ask(self, question: Asked, jpeg: bytes) -> Reply:
         url = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
         said: Any = [
             {"role": "system", "content": question.system},
@@ -147,7 +167,7 @@ class _OpenAi:
                 ],
             },
         ]
-        form: Any = {"type": "json_schema", "json_schema": {"name": _NAME, "schema": SCHEMA, "strict": True}}
+        form: Any = {"type": "json_schema", "json_schema": {"name": _NAME, "schema": self._schema, "strict": True}}
         # Local servers support `max_tokens`; the newest models of OpenAI only `max_completion_tokens`.
         limit: dict[str, Any] = {"max_tokens" if self._params.url else "max_completion_tokens": self._params.max_tokens}
         answer = self._client.chat.completions.create(model=self._model, messages=said, response_format=form, **limit)
@@ -160,7 +180,7 @@ class _OpenAi:
 
 
 class _Anthropic:
-    def __init__(self, params: EscalateParams, key: str) -> None:
+    def __init__(self, params: EscalateParams, key: str, schema: Mapping[str, Any]) -> None:
         import anthropic
 
         from jobs.core.bounded_http import BoundedClient
@@ -172,12 +192,13 @@ class _Anthropic:
             max_retries=0,
         )
         self._params = params
+        self._schema = dict(schema)
         self._model = params.model or ""
 
-    def ask(self, question: Question, jpeg: bytes) -> Reply:
+    def ask(self, question: Asked, jpeg: bytes) -> Reply:
         source = {"type": "base64", "media_type": "image/jpeg", "data": base64.b64encode(jpeg).decode()}
         content: Any = [{"type": "image", "source": source}, {"type": "text", "text": question.text}]
-        tool: Any = {"name": _NAME, "description": "Record the verdicts.", "input_schema": SCHEMA}
+        tool: Any = {"name": _NAME, "description": "Record the verdicts.", "input_schema": self._schema}
         choice: Any = {"type": "tool", "name": _NAME}
         answer = self._client.messages.create(
             model=self._model,
@@ -197,7 +218,7 @@ class _Anthropic:
 
 
 class _Gemini:
-    def __init__(self, params: EscalateParams, key: str) -> None:
+    def __init__(self, params: EscalateParams, key: str, schema: Mapping[str, Any]) -> None:
         from google import genai
         from google.genai import types
 
@@ -212,16 +233,17 @@ class _Gemini:
         )
         self._client = genai.Client(api_key=key, vertexai=False, http_options=options)
         self._params = params
+        self._schema = dict(schema)
         self._model = params.model or ""
 
-    def ask(self, question: Question, jpeg: bytes) -> Reply:
+    def ask(self, question: Asked, jpeg: bytes) -> Reply:
         types = self._types
         image = types.Part.from_bytes(data=jpeg, mime_type="image/jpeg")
         config = types.GenerateContentConfig(
             system_instruction=question.system,
             max_output_tokens=self._params.max_tokens,
             response_mime_type="application/json",
-            response_json_schema=SCHEMA,
+            response_json_schema=self._schema,
         )
         contents: Any = [image, types.Part.from_text(text=question.text)]
         answer = self._client.models.generate_content(model=self._model, contents=contents, config=config)

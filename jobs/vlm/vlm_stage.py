@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
-from threading import Event
 from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
 
 import schemas
-from jobs.core.errors import RunFailedError, UserError
+from jobs.core.errors import UserError
+from jobs.core.naming import many
 from jobs.core.optional_packages import missing
 from jobs.core.stage import Stage
 from jobs.records.run_record import StageOutcome
 from jobs.storage.data_files import write_part
 from jobs.storage.store import Change, Drop, Store
-from jobs.vlm.redaction import key_of
-from jobs.vlm.vlm_calls import Budget, BudgetExhaustedError, Caller, Ledger, Row, VlmRequest
-from jobs.vlm.vlm_clients import PACKAGES, connect
+from jobs.vlm.call_round import CallRound
+from jobs.vlm.vlm_calls import Row, VlmRequest
+from jobs.vlm.vlm_clients import PACKAGES
 from schemas import FRAME_KEY
-from transforms.assess.escalation import EscalateParams, as_jpeg, question, read_answer
+from transforms.assess.escalation import EscalateParams, Question, as_jpeg, question, read_answer
 from transforms.frames.frame_image import Clips, open_frame
 from transforms.frames.image import ImageParams
-
-_MAX_FAILURES = 3
-_POLL_S = 0.2
-_ENDED = frozenset({"done", "invalid"})
 
 
 def skipped(params: EscalateParams) -> str | None:
@@ -71,7 +64,7 @@ def unasked(outcome: StageOutcome, params: EscalateParams) -> str | None:
     reason = (
         f"{why} is set" if why else "escalate.max_usd, or the endpoint's patience, was used up; run again to continue"
     )
-    return f"the model was not asked about {left:,} frames: {reason}"
+    return f"the model was not asked about {many(left, 'frame')}: {reason}"
 
 
 def unanswered(outcome: StageOutcome, params: EscalateParams) -> str | None:
@@ -163,12 +156,12 @@ class Escalation:
 
         However it ends, questions that are under way are waited for: they are paid for.
         """
-        round_ = _Round(self._store, self._params, self._image, self._job_id, self._check)
+        round_ = CallRound(self._store, self._params, self._jpeg_of, self._job_id, self._check)
         try:
             round_.ask(requests)
         finally:
             for request in requests:
-                came = round_.came.get(_place(request.frame))
+                came = round_.came.get(request.key)
                 if isinstance(came, dict) and came["state"] == "done":
                     fresh.append(self._row(request, came))
                 elif isinstance(came, dict):
@@ -176,7 +169,15 @@ class Escalation:
                 elif came is not None:
                     faults.append(_fault(self._stage, request, came))
 
+    def _jpeg_of(self, request: VlmRequest, clips: Clips) -> bytes:
+        """Return the image of a frame as JPEG. Raises `OSError` where it cannot be read, or is not what it was."""
+        frame = open_frame(request.frame["uri"], None, self._image, clips)
+        if frame.content() != request.frame["input_id"]:
+            raise OSError(f"{request.frame['uri']} has changed since it was measured; run its stream again")
+        return as_jpeg(frame.color(), self._params.long_side)
+
     def _row(self, request: VlmRequest, entry: Row) -> Row:
+        assert isinstance(request.asked, Question)
         answer = read_answer(entry["after"], request.asked)
         return {
             "input_id": request.frame["input_id"],
@@ -247,117 +248,6 @@ class _Questions(NamedTuple):
     open: list[VlmRequest]
     kept: list[Row]
     n_answered: int
-
-
-class _Round:
-    """One round of questions of a run. `came` has for each frame what came of it: an entry of the ledger, or an error.
-
-    Questions are put in order, at most `escalate.parallel` of them under way, each once what it could cost and the
-    pace allow; a question that is under way for another frame is not put a second time.
-    """
-
-    def __init__(
-        self, store: Store, params: EscalateParams, image: ImageParams, job_id: str, check: Callable[[], None]
-    ) -> None:
-        self.came: dict[tuple[str, int], Row | OSError] = {}
-        self._params = params
-        self._image = image
-        self._job_id = job_id
-        self._check = check
-        self._ledger = Ledger(store, job_id)
-        self._budget = Budget(params.per_minute, params.max_usd, self._ledger.spent())
-        self._stop = Event()
-        self._enough = False
-        self._failures = 0
-        self._under_way: dict[Future[Row], VlmRequest] = {}
-        self._caller: Caller | None = None
-
-    def ask(self, requests: Sequence[VlmRequest]) -> None:
-        """Ask about requests until that is enough. Raises `RunFailedError` where the endpoint refuses all requests."""
-        with Clips() as clips, ThreadPoolExecutor(self._params.parallel) as pool:
-            try:
-                for request in requests:
-                    if not self._put(request, pool, clips):
-                        break
-                while self._under_way:
-                    self._take_in()
-            finally:
-                self._stop.set()
-                for future, request in self._under_way.items():
-                    with suppress(Exception):
-                        self.came[_place(request.frame)] = future.result()
-
-    def _put(self, request: VlmRequest, pool: ThreadPoolExecutor, clips: Clips) -> bool:
-        """Put a question as soon as that may be; return whether to continue with others."""
-        self._check()
-        twins = {each.call_id for each in self._under_way.values()}
-        while request.call_id in twins or len(self._under_way) >= self._params.parallel:
-            self._take_in()
-            twins = {each.call_id for each in self._under_way.values()}
-        if self._enough:
-            return False
-        entry = self._ledger.of(request.call_id)
-        if entry is not None and entry["state"] in _ENDED and not self._may_go_on(entry):
-            self._note(request, entry)
-            return True
-        caller = self._connected()
-        try:
-            jpeg = _jpeg_of(request, self._params.long_side, self._image, clips)
-            number = self._budget.take(caller.may_cost(request), self._wait)
-        except BudgetExhaustedError:
-            return False
-        except OSError as error:
-            self.came[_place(request.frame)] = error
-            return True
-        self._under_way[pool.submit(caller.ask, request, entry, jpeg, number)] = request
-        return True
-
-    def _take_in(self) -> None:
-        """Wait until a question that is under way has come to an end, and note what came of it."""
-        done: set[Future[Row]] = set()
-        while not done:
-            self._check()
-            done, _ = wait(self._under_way, _POLL_S, FIRST_COMPLETED)
-        for future in [each for each in self._under_way if each in done]:
-            try:
-                entry = future.result()
-            except BudgetExhaustedError:
-                del self._under_way[future]
-                self._enough = True
-                # Nor are others tried again.
-                self._stop.set()
-            else:
-                self._note(self._under_way.pop(future), entry)
-
-    def _note(self, request: VlmRequest, entry: Row) -> None:
-        self.came[_place(request.frame)] = entry
-        self._failures = 0 if entry["state"] == "done" else self._failures + (entry["state"] == "failed")
-        if self._failures >= _MAX_FAILURES:
-            raise RunFailedError(f"stage escalate: the endpoint refuses all requests: {entry['error']}")
-
-    def _may_go_on(self, entry: Row) -> bool:
-        """Say whether a question without a valid answer had fewer than it may have."""
-        return entry["state"] == "invalid" and entry["misfits"] < self._params.attempts
-
-    def _connected(self) -> Caller:
-        if self._caller is None:
-            client = connect(self._params, key_of(self._params))
-            self._caller = Caller(client, self._params, self._ledger, self._budget, self._job_id, self._stop)
-        return self._caller
-
-    def _wait(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self._check()
-            time.sleep(min(left, _POLL_S))
-
-
-def _jpeg_of(request: VlmRequest, long_side: int, params: ImageParams, clips: Clips) -> bytes:
-    """Return the image of a frame as JPEG. Raises `OSError` where it cannot be read, or is not what it was."""
-    frame = open_frame(request.frame["uri"], None, params, clips)
-    if frame.content() != request.frame["input_id"]:
-        raise OSError(f"{request.frame['uri']} has changed since it was measured; run its stream again")
-    return as_jpeg(frame.color(), long_side)
 
 
 def _fault(stage: Stage, request: VlmRequest, error: object) -> Row:

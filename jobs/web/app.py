@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from jobs.accounts import passwords
 from jobs.accounts.database import Database
+from jobs.dispatch.line_worker import LineWorker
 from jobs.dispatch.mask_worker import MaskWorker
+from jobs.dispatch.trial_worker import TrialWorker
 from jobs.storage.locks import Lock
 from jobs.web.assembly import add_routes, new_app
 from jobs.web.event_ring import EventRing
@@ -31,6 +33,7 @@ from jobs.web.routes import (
     dataset_figures,
     datasets,
     events,
+    frame_debug,
     frames,
     health,
     jobs,
@@ -39,6 +42,7 @@ from jobs.web.routes import (
     masks,
     media,
     metrics,
+    model_frames,
     models,
     oidc,
     overrides,
@@ -50,6 +54,7 @@ from jobs.web.routes import (
     session,
     streams,
     thresholds,
+    trainings,
     uploads,
 )
 from jobs.web.seen_frames import SeenFrames
@@ -72,14 +77,17 @@ _ROUTES = (
     dataset_figures,
     events,
     models,
+    model_frames,
     overrides,
     overview,
     streams,
+    frame_debug,
     frames,
     maps,
     media,
     metrics,
     thresholds,
+    trainings,
     review,
     review_project,
     masks,
@@ -111,7 +119,8 @@ def create_app(
         await asyncio.to_thread(app.state.reviews.start)
         if on_start is not None:
             on_start()
-        idle, gpu = _free_idle(app.state.data, app.state.previews), _free_gpu(app.state.masks)
+        workers: list[LineWorker] = [app.state.masks, app.state.trials]
+        idle, gpu = _free_idle(app.state.data, app.state.previews), _free_gpu(workers)
         sweepers = [loop.create_task(idle), loop.create_task(gpu)]
         yield
         for task in (decoy, *sweepers):
@@ -120,7 +129,8 @@ def create_app(
         await asyncio.to_thread(app.state.reviews.close)
         app.state.media.close()
         await asyncio.to_thread(app.state.text_encoders.close)
-        await asyncio.to_thread(app.state.masks.close)
+        for worker in workers:
+            await asyncio.to_thread(worker.close)
         app.state.hashing.close()
 
     app = new_app(settings, database, lock, is_stopping, lifespan, counted)
@@ -131,6 +141,7 @@ def create_app(
     app.state.media = Media(server_folder(settings) / "images")
     busy = RunningJobs(app.state.projects).first_here
     app.state.masks = MaskWorker(settings.mask_weights, settings.mask_device, busy)
+    app.state.trials = TrialWorker(settings.mask_device, busy)
     app.state.uploads = Uploads(app.state.projects, settings.upload_quota)
     app.state.overviews = Overviews()
     app.state.journals = Journals()
@@ -148,8 +159,9 @@ async def _free_idle(data: ProjectsData, previews: Previews) -> None:
         previews.free_idle()
 
 
-async def _free_gpu(masks: MaskWorker) -> None:
-    """Have masks give the GPU to a job that begins, as long as the server runs."""
+async def _free_gpu(workers: Sequence[LineWorker]) -> None:
+    """Have processes next to the server give the GPU to a job that begins, as long as it runs."""
     while True:
         await asyncio.sleep(_GPU_S)
-        await asyncio.to_thread(masks.free)
+        for worker in workers:
+            await asyncio.to_thread(worker.free)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 
+import schemas
 from jobs.core.errors import UserError
 from jobs.web import frame_kinds
 from jobs.web.frame_columns import FIRST_REASON, NO_TIME, Array
@@ -33,7 +35,8 @@ class FrameFilter:
 
     `where` is an SQL condition on the columns of `curated`. `hour` is that of the day in UTC. `score` is the interval,
     both ends included, that the highest score of an object on the frame is in. `scene` is NUMBER@STREAM.
-    `area` is a polygon on the map by some vectors, with x and y from 0 to 1.
+    `selection` names samples of `winnow select`, and the frames on which evaluations found most errors. `area` is a
+    polygon on the map by some vectors, with x and y from 0 to 1.
     """
 
     where: str | None = None
@@ -48,6 +51,7 @@ class FrameFilter:
     caption: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
     reviewed: tuple[str, ...] = ()
+    selection: tuple[str, ...] = ()
     area: tuple[MapBy, tuple[tuple[float, float], ...]] | None = None
 
     def masks(self, shown: Shown) -> dict[str, Array]:
@@ -157,6 +161,11 @@ def _hour_of(shown: Shown) -> Array:
     return np.where(times == NO_TIME, _HOURS, times // _HOUR_NS % _HOURS).astype(np.uint8)
 
 
+def _selections(shown: Shown, names: tuple[str, ...]) -> Array:
+    rows = shown.store.open(schemas.SELECTIONS).lazy().filter(pl.col("selection").is_in(names))
+    return shown.frames.mask_of(rows.select(schemas.FRAME_KEY).collect().to_arrow())
+
+
 def _scores(shown: Shown, between: tuple[float, float]) -> Array:
     values = frame_kinds.scores(shown)
     # Scores are stored with 24 bits: what is written as 0.3 is in the interval from 0.3 on.
@@ -181,6 +190,7 @@ _MASKS: dict[str, Callable[[Shown, Any], Array]] = {
     "category": _categories,
     "hour": _hours,
     "score": _scores,
+    "selection": _selections,
     "area": _area,
     **{kind: _of_kind(kind) for kind in frame_kinds.KINDS},
 }

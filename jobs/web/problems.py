@@ -32,6 +32,7 @@ from jobs.core.errors import (
     one_line,
 )
 from jobs.core.os_errors import as_problem, damage_in
+from jobs.dispatch.trial_worker import TriedImageError
 from jobs.editing.errors import (
     ChangedImageError,
     EditConflictError,
@@ -114,6 +115,7 @@ _STATUS: tuple[tuple[type[UserError], int], ...] = (
     (ChangedImageError, 410),
     (InvalidEditError, 422),
     (UndecodableError, 422),
+    (TriedImageError, 422),
     (TooManyTriesError, 429),
     (DatabaseFullError, 507),
     (UnreachableError, 503),

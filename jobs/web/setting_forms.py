@@ -59,7 +59,7 @@ def settings_of(config: PipelineConfig, section: str) -> list[dict[str, Any]]:
     """
     params = getattr(config, section)
     return [
-        _setting(f"{section}.{name}", hint, getattr(params, name), getattr(type(params)(), name), text)
+        setting(f"{section}.{name}", hint, getattr(params, name), getattr(type(params)(), name), text)
         for name, hint, text in _explained(type(params))
     ]
 
@@ -85,11 +85,11 @@ def _general(config: PipelineConfig) -> Iterator[dict[str, Any]]:
     explained = {name: (hint, text) for name, hint, text in _explained(PipelineConfig)}
     hint, text = explained["unit_frames"]
     default = PipelineConfig().unit_frames
-    general = [_setting("unit_frames", hint, config.unit_frames, default, text)]
+    general = [setting("unit_frames", hint, config.unit_frames, default, text)]
     yield {"name": _GENERAL, "text": "What is in no section.", "stages": [], "settings": general}
     _, text = explained["when"]
     rules = [
-        {**_setting(f"when.{stage}", str | None, config.when.get(stage), None, text), "kind": "SQL condition"}
+        {**setting(f"when.{stage}", str | None, config.when.get(stage), None, text), "kind": "SQL condition"}
         for stage in RULED_STAGES
     ]
     yield {"name": "when", "text": text, "stages": list(RULED_STAGES), "settings": rules}
@@ -118,7 +118,8 @@ def _explained(kind: type) -> Iterator[tuple[str, Any, str]]:
         yield name, hint, texts.get(name, "")
 
 
-def _setting(key: str, hint: Any, value: Any, default: Any, text: str) -> dict[str, Any]:
+def setting(key: str, hint: Any, value: Any, default: Any, text: str) -> dict[str, Any]:
+    """Return one setting as `settings_of` does, by its type with bounds."""
     low, high = bounds(hint)
     return {
         "key": key,
@@ -169,6 +170,6 @@ def _choices(hint: Any) -> list[str]:
 
 
 def _unit(key: str) -> str:
-    if key.endswith(("long_side", ".size")):
+    if key == "size" or key.endswith(("long_side", ".size")):
         return _OF_LONG_SIDE
     return next((unit for ending, unit in _UNITS.items() if key.endswith(ending)), "")

@@ -17,6 +17,9 @@ from transforms.brands.crops import CORNERS
 from transforms.core.table_stage import TableInput, TableOutput
 
 _NINTH = (1 / 3, 2 / 3)
+_ANSWERED = 0.9
+"""Score of a brand that a model has named."""
+
 _NEAR = 1.0
 """Of their height: how far the middles of two regions are apart that show the same logo."""
 
@@ -224,6 +227,30 @@ def _is_central(row: Mapping[str, Any]) -> float:
     return float(_NINTH[0] <= x < _NINTH[1] and _NINTH[0] <= y < _NINTH[1])
 
 
+def with_answers(mentions: pl.DataFrame, answers: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return mentions of which those that were unresolved are what a model says of their crop, where it is sure.
+
+    `answers` have the columns `region_id`, `state` and `brand`, the first ones first; a null brand is no brand.
+    """
+    known: dict[str, str | None] = {}
+    for each in reversed(answers):
+        known |= dict(each.filter(state="answered").select("region_id", "brand").iter_rows())
+    said = [
+        row
+        | {"brand": known[row["region_id"]], "how": "vlm", "score": _ANSWERED}
+        | {"state": "resolved" if known[row["region_id"]] else "none", "runner_up": None}
+        if row["state"] == "unresolved" and row["region_id"] in known
+        else row
+        for row in mentions.to_dicts()
+    ]
+    return pl.DataFrame(said, schema=mentions.schema)
+
+
+def _answers(given: TableInput, stage: str, stream: str) -> pl.DataFrame:
+    rows = pl.DataFrame(given.above[stage].read(("answers",), [stream]))
+    return rows.explode("answers").unnest("answers").select("region_id", "state", "brand")
+
+
 def compute_appearances(given: TableInput) -> TableOutput:
     """Return rows of `appearances`."""
     params: VoteParams = given.params["vote"]
@@ -234,6 +261,8 @@ def compute_appearances(given: TableInput) -> TableOutput:
         frames = pl.DataFrame(given.above["frames"].read(columns, [stream]))
         regions = pl.DataFrame(given.above["regions"].read(None, [stream]))
         mentions = pl.DataFrame(given.above["match"].read(None, [stream]))
+        asked = [stage for stage in ("ask_local", "ask_cloud") if stage in given.above]
+        mentions = with_answers(mentions, [_answers(given, stage, stream) for stage in asked])
         n_frames += frames.height
         sized = regions.join(frames.select("frame_idx", "width", "height"), on="frame_idx")
         rows = appearances(sized, mentions, frame_seconds(frames, params.fps), params)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from jobs.core.choices import LabelledPixels
+from jobs.core.naming import many
 from jobs.ingest.label_import.frame_matching import Matched, Row, file_of
 from transforms.formats.reviewing.shapes import Returned
 from transforms.formats.turned_labels import stored_size
@@ -45,12 +46,15 @@ class ExifTurns:
     def notes(self, choice: LabelledPixels) -> Iterator[str]:
         """Yield what to say of it."""
         if self.stored:
-            yield f"{self.stored:,} images have labels on their pixels as stored, which are turned as EXIF turns these"
+            yield (
+                f"{many(self.stored, 'image', 'have')} labels on their pixels as stored, which are turned as EXIF "
+                "turns these"
+            )
         if self.unsaid and choice == "auto":
             taken, other = ("stored", "displayed") if self.stored else ("displayed", "stored")
             yield (
-                f"{self.unsaid:,} images are turned by EXIF, and no size says whether their labels are of them as "
-                f"displayed or as stored: taken as {taken}; --exif {other} takes them the other way"
+                f"{many(self.unsaid, 'image', 'are')} turned by EXIF, and no size says whether their labels are of "
+                f"them as displayed or as stored: taken as {taken}; --exif {other} takes them the other way"
             )
 
 
@@ -69,8 +73,8 @@ def turned_by_exif(matched: Sequence[Labelled], choice: LabelledPixels, problems
     unsaid = [one for one, _ in turned if said[id(one)] is None]
     if choice == "auto" and len(by_size) > 1 and unsaid:
         problems.append(
-            f"{len(unsaid):,} images are turned by EXIF, such as {unsaid[0].returned.name}, and labels of others are "
-            "of images as displayed and as stored both; say which with --exif displayed or --exif stored"
+            f"{many(len(unsaid), 'image', 'are')} turned by EXIF, such as {unsaid[0].returned.name}, and labels of "
+            "others are of images as displayed and as stored both; say which with --exif displayed or --exif stored"
         )
     rest = by_size != {False}
     counts = {True: 0, False: 0}

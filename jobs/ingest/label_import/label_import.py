@@ -20,7 +20,7 @@ import schemas
 from jobs.core.choices import LabelFormat, LabelledPixels, LabelRole
 from jobs.core.errors import UserError
 from jobs.core.image_lists import endings_in, names_in_list
-from jobs.core.naming import wrong_with_category
+from jobs.core.naming import many, wrong_with_category
 from jobs.core.optional_packages import require
 from jobs.ingest.label_import.dataset_files import DatasetFiles
 from jobs.ingest.label_import.exif_turns import Labelled, turned_by_exif
@@ -338,7 +338,8 @@ def _taken(view: View, rows: Sequence[Row], source: str) -> Iterator[str]:
     for other, n in both.group_by("source").len().sort("source").collect().iter_rows():
         name = other.removeprefix(imported_labels.PREFIX)
         yield (
-            f"{n:,} frames have ground truth named {name!r} already; replace it with --name {name!r}, remove it "
+            f"{many(n, 'frame', 'have')} ground truth named {name!r} already; replace it with --name {name!r}, "
+            "remove it "
             f"with `winnow labels remove {name}`, or import these with --as {imported_labels.SUGGESTION}"
         )
 

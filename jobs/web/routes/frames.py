@@ -45,6 +45,7 @@ def _filter(
     caption: _Names = [],  # noqa: B006
     group: _Names = [],  # noqa: B006
     reviewed: Annotated[list[Literal["yes", "no"]], Query(max_length=2)] = [],  # noqa: B006
+    selection: _Names = [],  # noqa: B006
     area: Annotated[
         str | None,
         Query(max_length=4000, pattern=_AREA, description="Polygon on the map, as layout:0.1,0.2;0.3,0.2;0.3,0.4."),
@@ -70,6 +71,7 @@ def _filter(
         caption=_sorted(caption),
         group=_sorted(group),
         reviewed=_sorted(reviewed),
+        selection=_sorted(selection),
         area=None if area is None else _polygon(area),
     )
 

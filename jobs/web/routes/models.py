@@ -1,4 +1,4 @@
-"""Trainings, versions of models with their evidence, evaluations, and promotion."""
+"""Versions of models with their evidence, evaluations, and promotion."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from jobs.evaluation.evaluation_rows import figures_by
 from jobs.evaluation.options import EvaluateOptions
 from jobs.evaluation.promotion import CHAMPION
 from jobs.evaluation.test_side import uses_of
+from jobs.evaluation.worst_frames import worst_named
 from jobs.models import registry
 from jobs.models.registry_overview import described
 from jobs.storage.store import Store
-from jobs.training.options import TrainOptions
 from jobs.web.identity import Me
 from jobs.web.plain import utc
 from jobs.web.problems import ForbiddenError, MissingError
 from jobs.web.routes.bodies import Body
-from jobs.web.routes.jobs import require_job, workspace_of
+from jobs.web.routes.jobs import workspace_of
 
 router = APIRouter(prefix="/projects/{project}", tags=["models"])
 
@@ -47,13 +47,6 @@ _COLUMNS = (
     "ap",
     "ap50",
 )
-
-
-class NewTraining(Body):
-    """A training that a job is to do, as `winnow train` does it."""
-
-    options: TrainOptions
-    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
 
 
 class NewEvaluation(Body):
@@ -83,42 +76,6 @@ class Rollback(Body):
 
     alias: Alias = CHAMPION
     reason: Text | None = None
-
-
-@router.post("/trainings", name="add_training", status_code=201)
-def add_training(project: str, body: NewTraining, request: Request) -> Any:
-    """Put into the queue that a model is trained on a release."""
-    _refuse_places(body.options)
-    return {"job_id": tasks.submit(workspace_of(request, project), body.options, body.priority)}
-
-
-@router.post("/trainings/preflight", name="preflight_training")
-def preflight_training(project: str, body: NewTraining, request: Request) -> Any:
-    """Return what a training would learn from, and what speaks against it; nothing is recorded."""
-    from jobs.storage.spare_files import temporary_folder
-    from jobs.training.networks import base_of
-    from jobs.training.preflight import preflight
-    from jobs.training.training_data import tried
-
-    _refuse_places(body.options)
-    body.options.check()
-    base = base_of(body.options.model)
-    with temporary_folder() as folder:
-        return finite(preflight(tried(workspace_of(request, project), body.options, folder), body.options, base.kind))
-
-
-@router.get("/trainings/{job_id}", name="get_training")
-def get_training(project: str, job_id: str, request: Request) -> Any:
-    """Return the figures of a training by epoch, of all categories and of each, and what it found on a few images."""
-    workspace = workspace_of(request, project)
-    require_job(workspace, job_id)
-    store = Store(workspace.root)
-    mine = pl.col("job_id") == job_id
-    figures = store.open(schemas.TRAIN_EPOCHS).lazy().filter(mine).drop("job_id").sort("epoch", "name", "category")
-    samples = (
-        store.open(schemas.TRAIN_SAMPLES).lazy().filter(mine).drop("job_id").sort("epoch", "stream_id", "frame_idx")
-    )
-    return finite({"figures": figures.collect().to_dicts(), "samples": samples.collect().to_dicts()})
 
 
 @router.get("/models", name="list_models")
@@ -153,7 +110,7 @@ def model_history(project: str, name: ModelName, request: Request) -> Any:
 def model_evidence(project: str, name: ModelName, number: Number, request: Request) -> Any:
     """Return whether a version may become champion, clause by clause."""
     store = _store(request, project)
-    found = promotion.evidence_for(store, _found(store, name, number))
+    found = promotion.evidence_for(store, found_version(store, name, number))
     clauses = [vars(clause) for clause in found.clauses]
     champion = registry.current(store, name, CHAMPION)
     return {"holds": found.holds, "clauses": clauses, "evaluation_id": found.evaluation_id, "champion": champion}
@@ -165,7 +122,7 @@ def promote_model(project: str, name: ModelName, number: Number, body: Promotion
     if body.force is not None and not me.is_admin:
         raise ForbiddenError("force: admins of the server alone promote without evidence")
     store = _store(request, project)
-    version = _found(store, name, number)
+    version = found_version(store, name, number)
     row = promotion.promote(
         store,
         version.reference,
@@ -209,12 +166,15 @@ def get_evaluation(project: str, evaluation_id: str, request: Request) -> Any:
         if each["evaluation_id"] == evaluation_id
     ]
     parts = ("all", "category", "stream", "hour")
+    worst = worst_named(row["name"], row["version"])
+    selections = store.open(schemas.SELECTIONS).lazy().filter(pl.col("selection") == worst)
     return finite(
         {
             **{name: row[name] for name in (*_COLUMNS, "min_score", "ms_per_frame")},
             "created_at": utc(row["created_ns"]),
             "report": json.loads(row["report"]),
             "uses": uses_of(store, row["content"]),
+            "worst": worst if selections.select(pl.len()).collect().item() else None,
             "figures": {part: figures_by(workspace, evaluation_id, part) for part in parts},
             "comparisons": compared,
         }
@@ -232,15 +192,8 @@ def _versions(store: Store, name: str) -> list[dict[str, Any]]:
         raise MissingError(error.problems) from error
 
 
-def _found(store: Store, name: str, number: int) -> registry.ModelVersion:
+def found_version(store: Store, name: str, number: int) -> registry.ModelVersion:
+    """Return a version of a model. Raises `MissingError` for one that is not there."""
     if number not in {row["version"] for row in _versions(store, name)}:
         raise MissingError(f"there is no version {number} of {name}")
     return registry.find(store, f"{name}@{number}")
-
-
-def _refuse_places(options: TrainOptions) -> None:
-    """Refuse what names a folder of the server: what may be trained from is in the catalogue, or with the weights."""
-    if any(sign in options.model for sign in ("/", "\\", "~")) or options.model.startswith("."):
-        raise UserError(
-            f"model {options.model!r}: expected torchvision:NAME, or a name that `winnow models list` shows"
-        )

@@ -55,6 +55,7 @@ class NewLeases(Body):
     stream: _Names = ()
     category: _Names = ()
     reason: _Names = ()
+    selection: _Names = ()
     where: Annotated[str, Field(max_length=10_000)] | None = None
 
 
@@ -123,6 +124,7 @@ def add_leases(review: InReview, person: By, body: NewLeases) -> Any:
         stream=tuple(sorted(set(body.stream))),
         category=tuple(sorted(set(body.category))),
         reason=tuple(sorted(set(body.reason))),
+        selection=tuple(sorted(set(body.selection))),
     )
     left_out = [(each.stream, each.idx) for each in body.exclude]
     selected = Selected(body.tab, body.order or _order(review), None)

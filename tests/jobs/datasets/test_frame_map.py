@@ -17,8 +17,9 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
 from tests.helpers import go, write_noise_stream
+from tests.marks import UMAP
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.xdist_group(UMAP)]
 
 
 @pytest.fixture(scope="module")

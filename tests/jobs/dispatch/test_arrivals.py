@@ -37,7 +37,8 @@ def folder(workspace: Workspace, tmp_path: Path) -> Path:
 def test_a_batch_is_run_once_nothing_has_come_for_a_while(workspace: Workspace, folder: Path) -> None:
     one = write_clip(folder / "one.mp4", scenery(3))
     assert look(workspace, 1000) == []
-    two = write_clip(folder / "day" / "two.mp4", scenery(3)) if (folder / "day").mkdir() is None else None
+    (folder / "day").mkdir()
+    two = write_clip(folder / "day" / "two.mp4", scenery(3))
     assert look(workspace, 1200) == []
     # The first has been the same for long enough; the second has not.
     assert look(workspace, 1301) == []

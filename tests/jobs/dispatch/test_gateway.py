@@ -240,7 +240,7 @@ def test_a_strict_job_with_bad_frames_is_done_and_among_the_errors(
     assert (ended["exit_code"], words(workspace, job_id)[-1]) == (3, "done")
     (error,) = Overview(workspace.root).values()["errors"]
     assert (error["job_id"], error["state"]) == (job_id, "done")
-    assert error["error"] == "1 frames are corrupt or quarantined, and the run is strict"
+    assert error["error"] == "1 frame is corrupt or quarantined, and the run is strict"
 
 
 def test_a_gateway_runs_due_schedules_and_releases_them(

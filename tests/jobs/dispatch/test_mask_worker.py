@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jobs.core.errors import JobStateError
-from jobs.dispatch import mask_worker
+from jobs.dispatch import line_worker
 from jobs.dispatch.mask_worker import MaskRequest, MaskWorker
 from tests.jobs.review.material import annotated
 from tests.jobs.web.material import Server, served
@@ -124,9 +124,15 @@ def test_missing_weights_are_named_with_the_command_that_gets_them(
     worker.close()
 
 
-def test_it_ends_when_nobody_asks_and_starts_once_more(weights: Path) -> None:
-    worker = MaskWorker(str(weights), "cpu", lambda: None, idle_s=0.2)
+def test_a_process_that_is_killed_or_ends_because_nobody_asks_is_started_again(weights: Path) -> None:
+    worker = MaskWorker(str(weights), "cpu", lambda: None)
     assert worker.ask(MaskRequest())["device"] == "cpu"
+    process = worker._process
+    assert process is not None
+    os.kill(process.pid, 9)
+    process.wait()
+    worker._idle_s = 0.2
+    assert worker.ask(MaskRequest())["model"] == "tiny"
     wait_until(lambda: not worker.is_running)
     assert worker.ask(MaskRequest())["model"] == "tiny"
     worker.close()
@@ -135,7 +141,7 @@ def test_it_ends_when_nobody_asks_and_starts_once_more(weights: Path) -> None:
 
 def test_a_job_that_runs_keeps_the_gpu(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
     # A machine without a GPU behaves like one with it; only the process itself finds none.
-    monkeypatch.setattr(mask_worker, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(line_worker, "may_have_gpu", lambda: True)
     jobs: list[str] = []
     worker = MaskWorker(str(weights), "auto", lambda: jobs[0] if jobs else None)
     assert worker.ask(MaskRequest())["model"] == "tiny"
@@ -145,16 +151,5 @@ def test_a_job_that_runs_keeps_the_gpu(monkeypatch: pytest.MonkeyPatch, weights:
     with pytest.raises(JobStateError, match="20260101-000000-1234567 runs"):
         worker.ask(MaskRequest())
     jobs.clear()
-    assert worker.ask(MaskRequest())["model"] == "tiny"
-    worker.close()
-
-
-def test_a_process_that_is_killed_is_started_again(weights: Path) -> None:
-    worker = MaskWorker(str(weights), "cpu", lambda: None)
-    worker.ask(MaskRequest())
-    process = worker._process
-    assert process is not None
-    os.kill(process.pid, 9)
-    process.wait()
     assert worker.ask(MaskRequest())["model"] == "tiny"
     worker.close()

@@ -24,7 +24,7 @@ from jobs.core.errors import UserError
 from jobs.core.interpreter import ROOT, python
 from jobs.models.remote_models import TOKEN, URL
 from jobs.storage.workspace import Workspace
-from tests.helpers import computed, go, noise, rows, scenery, winnow, write_clip, write_clip_model, write_hiding
+from tests.helpers import OURS, computed, go, noise, rows, scenery, winnow, write_clip, write_clip_model, write_hiding
 from tests.machines import apart, free_ports
 from tests.models import held_at_hand
 from tests.onnx_graphs import write_end_to_end
@@ -74,11 +74,12 @@ def server(weights: Path, seen_by: list[str]) -> Iterator[str]:
             assert ended(process)[0] == 0
 
 
-@pytest.mark.parametrize("are_modules", [False, True])
 def test_folders_of_users_hide_nothing_from_a_server_of_models(
-    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, are_modules: bool
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_hiding(tmp_path / "here", are_modules)
+    # Some as packages and some as modules: each server starts a cluster.
+    write_hiding(tmp_path / "here", are_modules=False, names=OURS[::2])
+    write_hiding(tmp_path / "here", are_modules=True, names=OURS[1::2])
     frames = write_red(tmp_path / "cam", 3)
     (port,) = free_ports(1)
     words = [part for s in settings(weights, "resources.num_cpus=1") for part in ("--set", s)]

@@ -12,8 +12,8 @@ from jobs.core.errors import UserError
 from jobs.core.plain_values import finite
 from jobs.datasets import release
 from jobs.dispatch import tasks
-from jobs.evaluation.evaluate_model import worst_of
 from jobs.evaluation.options import EvaluateOptions
+from jobs.evaluation.worst_frames import worst_named
 from jobs.models.registry import ModelVersion
 from jobs.records.run_events import SilentListener
 from jobs.storage.store import Store
@@ -125,7 +125,8 @@ def test_frames_with_the_most_errors_are_a_selection(
     """In order of their errors, at most fifty."""
     found = _evaluate(workspace, model="yard@1", on=TEST)
     chosen = sorted(
-        _rows(workspace, schemas.SELECTIONS, selection=worst_of(models[0])), key=lambda row: int(row["rank"])
+        _rows(workspace, schemas.SELECTIONS, selection=worst_named(models[0].name, models[0].version)),
+        key=lambda row: int(row["rank"]),
     )
     frames = pl.DataFrame(_rows(workspace, schemas.EVALUATION_FRAMES, evaluation_id=found["evaluation_id"]))
     errors = dict(frames.select("frame_idx", pl.col("wrong") + pl.col("missed")).iter_rows())

@@ -242,7 +242,7 @@ def test_only_propagated_frames_with_changed_inputs_are_recomputed(tmp_path: Pat
     planned = go(workspace, data, settings=["stages=[quality]"])
     assert planned.state == "done"
     # The image is another one than that which objects were carried to.
-    with pytest.raises(UserError, match=r"1 frames were annotated when they had other content \(cam 6\)"):
+    with pytest.raises(UserError, match=r"1 frame was annotated when they had other content \(cam 6\)"):
         export(workspace, ExportRequest("coco", place(tmp_path / "out"), everything=True))
     again = go(workspace, data, settings=asked(models)).outcomes["propagate"]
     # The frame itself, and the one after it that the same objects were carried to.

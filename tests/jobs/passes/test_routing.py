@@ -14,6 +14,7 @@ import schemas
 from conf import ConfigError
 from jobs.core.errors import UserError
 from jobs.datasets.export import ExportRequest, export
+from jobs.review.overrides import Override, record
 from jobs.storage.paths import place
 from jobs.storage.workspace import Workspace
 from jobs.views.view import View
@@ -54,6 +55,27 @@ def test_streams_share_the_budgets_of_a_run(tmp_path: Path) -> None:
     assert_one_live_row(workspace)
     curated = View.of(workspace).sql("SELECT count(*) FROM curated WHERE route = 'person'")
     assert curated.column(0).to_pylist() == [3]
+
+
+def test_a_frame_that_is_dropped_by_hand_waits_behind_those_that_are_kept(tmp_path: Path) -> None:
+    one = ("route.budget_person=1", *NEARLY_SURE)
+    workspace = annotated(tmp_path, *one)
+
+    def asked() -> list[int]:
+        go(workspace, tmp_path / "data", settings=settings(tmp_path, *one))
+        return [number for _, number, route in routes(workspace) if route == "person"]
+
+    assert asked() == [EMPTY]
+    record(workspace, [Override("yard/gate", EMPTY, "drop")], "ada")
+    before = rows(workspace, schemas.ROUTING)["stage_key"].unique().to_list()
+    (other,) = asked()
+    assert other != EMPTY
+    assert rows(workspace, schemas.ROUTING)["stage_key"].unique().to_list() == before
+    # It is computed once.
+    assert computed(go(workspace, tmp_path / "data", settings=settings(tmp_path, *one))) == {}
+    record(workspace, [Override("yard/gate", EMPTY, None)], "ada")
+    assert asked() == [EMPTY]
+    assert_one_live_row(workspace)
 
 
 def test_reviewed_frames_make_room_in_the_queue(tmp_path: Path) -> None:

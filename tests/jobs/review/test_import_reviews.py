@@ -357,7 +357,7 @@ def test_reviews_of_a_replaced_image_do_not_apply(own: Path, tmp_path: Path) -> 
     cv2.imwrite(str(place / "data/yard/gate/image_2.png"), picture(4))
     go(workspace, place / "data", settings=["stages=[quality, curation]"])
     # Nobody has reviewed the new image, and what is on it is not known.
-    with pytest.raises(UserError, match="1 frames were annotated when they had other content"):
+    with pytest.raises(UserError, match="1 frame was annotated when they had other content"):
         export(workspace, ExportRequest("coco", paths.place(tmp_path / "coco"), everything=True))
     go(workspace, place / "data", settings=settings(place))
     assert standing(place) == [(2, "red", float(box(4)[0]), None, None)]

@@ -125,6 +125,6 @@ def test_a_table_with_other_rows_at_the_recorded_version_is_no_version_of_it(sto
     (tmp_path / "heads").rename(tmp_path / ".mine")
     (other / "heads").rename(tmp_path / "heads")
     with pytest.raises(
-        BrokenTableError, match="at version 1 now, and was recorded at version 1 with 1 rows, another one"
+        BrokenTableError, match="at version 1 now, and was recorded at version 1 with 1 row, another one"
     ):
         Store(place(tmp_path)).read(schemas.HEADS)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -220,12 +221,15 @@ def _word(key: str, value: Any) -> str:
 def test_a_training_that_is_stopped_keeps_its_best_epoch(workspace: Workspace) -> None:
     """It is done, with a version, long before its last epoch; another job cannot be stopped."""
     job_id = tasks.submit(workspace, TrainOptions(**SMALL | {"name": "stopped", "epochs": 500}))
-    with _process(workspace, job_id) as running:
-        _wait_for(workspace.folder / "jobs" / job_id, "train_epoch", running)
+
+    def stop() -> None:
+        wait_until(lambda: _events(workspace.folder / "jobs" / job_id, "train_epoch") > 0)
         job_control.stop(workspace, job_id)
-        output, _ = running.communicate()
-        assert running.returncode == 0, output
-    result = json.loads(output.splitlines()[-1])
+
+    with ThreadPoolExecutor(1) as pool:
+        stopped = pool.submit(stop)
+        result = tasks.run_here(workspace, job_id, SilentListener())
+        stopped.result()
     assert 1 <= result["best_epoch"] <= result["epochs"] < 500
     assert [row["job_id"] for row in registry.versions(Store(workspace.root), "stopped")] == [job_id]
     with pytest.raises(JobStateError, match="expected a training"):

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ from tests.jobs.vlm.test_vlm_stage import STAGES, UNCERTAIN
 from tests.waiting import PATIENCE_S, wait_until
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
-pytest.importorskip("openai", reason="the extra `vlm` is not installed")
+# It takes two seconds to import, for each process of the tests.
+if find_spec("openai") is None:
+    pytest.skip("the extra `vlm` is not installed", allow_module_level=True)
 
 pytestmark = pytest.mark.usefixtures("models_at_hand")
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ from tests.waiting import wait_until
 from transforms.assess.escalation import EscalateParams
 
 pytest.importorskip("onnxruntime", reason="the extra `annotate` is not installed")
-pytest.importorskip("openai", reason="the extra `vlm` is not installed")
+# It takes two seconds to import, for each process of the tests.
+if find_spec("openai") is None:
+    pytest.skip("the extra `vlm` is not installed", allow_module_level=True)
 
 KEY = "sk-very-secret-key"
 STAGES = "stages=[quality, fingerprints, duplicates, curation, annotate, route, escalate]"

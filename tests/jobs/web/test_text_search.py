@@ -81,9 +81,11 @@ def test_a_text_without_words_and_frames_without_embeddings_are_refused(site: Si
     assert "--add-stage embeddings" in answer.json()["lines"][0]
 
 
-def test_weights_that_are_missing_are_named_with_the_way_to_them(site: Site, weights: Path) -> None:
-    app_encoders: TextEncoders = site.app.state.text_encoders
-    app_encoders.close()
+def test_missing_weights_are_named_with_the_way_to_them_and_the_process_ends_when_nobody_asks(
+    site: Site, weights: Path
+) -> None:
+    encoders: TextEncoders = site.app.state.text_encoders
+    encoders.close()
     hidden = weights.with_name("hidden")
     shutil.move(weights, hidden)
     try:
@@ -91,17 +93,11 @@ def test_weights_that_are_missing_are_named_with_the_way_to_them(site: Site, wei
         assert answer.status_code == 400
         (line,) = answer.json()["lines"]
         assert line.startswith("embed.weights="), line
-        assert app_encoders.pid is None
+        assert encoders.pid is None
     finally:
         shutil.move(hidden, weights)
-    assert site.client("root").get(f"{API}/projects/{PROJECT}/search", params={"text": "fog"}).status_code == 200
-
-
-def test_the_process_ends_when_nobody_asks(site: Site) -> None:
-    encoders: TextEncoders = site.app.state.text_encoders
-    encoders.close()
     encoders._idle_s = 0.1
-    assert site.client("viewer").get(f"{API}/projects/{PROJECT}/search", params={"text": "fog"}).status_code == 200
+    assert site.client("root").get(f"{API}/projects/{PROJECT}/search", params={"text": "fog"}).status_code == 200
     wait_until(lambda: encoders.pid is None)
     encoders._idle_s = 300.0
     assert site.client("viewer").get(f"{API}/projects/{PROJECT}/search", params={"text": "fog"}).status_code == 200

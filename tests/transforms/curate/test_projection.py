@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.marks import UMAP
 from transforms.curate.projection import FloatArray, umap_plane
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow(30), pytest.mark.xdist_group(UMAP)]
 
 
 def groups(n: int, size: int, seed: int = 3) -> tuple[FloatArray, FloatArray]:

@@ -116,6 +116,7 @@ export interface Wanted {
   stream: string[];
   category: string[];
   reason: string[];
+  selection: string[];
   where: string | null;
   order: string;
 }

@@ -60,6 +60,7 @@ export const beginSession = (): void => {
 
 interface Options {
   query?: Query;
+  /** What is sent: as JSON, but a file as it is. */
   body?: unknown;
   signal?: AbortSignal;
   /** An answer of 401 is part of what is asked, as at sign-in. */
@@ -70,7 +71,10 @@ async function request<T>(method: string, path: string, options: Options = {}): 
   const { query, body, signal, signingIn = false } = options;
   const init: RequestInit = { method, headers: { accept: 'application/json' }, credentials: 'same-origin' };
   if (signal) init.signal = signal;
-  if (body !== undefined) {
+  if (body instanceof Blob) {
+    init.body = body;
+    init.headers = { ...init.headers, 'content-type': body.type || 'application/octet-stream' };
+  } else if (body !== undefined) {
     init.body = JSON.stringify(body);
     init.headers = { ...init.headers, 'content-type': 'application/json' };
   }
@@ -98,6 +102,7 @@ export const get = <T>(path: string, query?: Query, signal?: AbortSignal): Promi
   request<T>('GET', path, { ...(query && { query }), ...(signal && { signal }) });
 export const post = <T>(path: string, body?: unknown, signingIn = false): Promise<T> =>
   request<T>('POST', path, { body, signingIn });
+export const postBlob = <T>(path: string, body: Blob): Promise<T> => request<T>('POST', path, { body });
 export const put = <T>(path: string, body: unknown): Promise<T> => request<T>('PUT', path, { body });
 export const patch = <T>(path: string, body: unknown): Promise<T> => request<T>('PATCH', path, { body });
 export const remove = <T = void>(path: string): Promise<T> => request<T>('DELETE', path);

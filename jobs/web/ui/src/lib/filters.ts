@@ -4,7 +4,7 @@ import type { Query } from './api';
 import type { FrameName } from './types';
 
 /** Filters of which several values may be chosen: a frame with any of them is shown. */
-export const KINDS = ['stream', 'keep', 'reason', 'flag', 'category', 'hour', 'scene', 'caption', 'group', 'reviewed'] as const;
+export const KINDS = ['stream', 'keep', 'reason', 'flag', 'category', 'hour', 'scene', 'caption', 'group', 'reviewed', 'selection'] as const;
 export type Kind = (typeof KINDS)[number];
 
 export type Filters = Record<Kind, string[]> & Record<'where' | 'score' | 'area' | 'sort', string>;

@@ -16,6 +16,14 @@ test('what can be asked of a job follows from its state', () => {
   expect(actions({ ...job('a'), asked: 'cancel' })).toEqual([]);
 });
 
+test('a training is stopped with its best epoch, not stepped', () => {
+  const training = { ...job('a'), kind: 'train' };
+  expect(actions(training)).toEqual(['pause', 'stop', 'cancel']);
+  expect(actions({ ...training, asked: 'stop' })).toEqual(['cancel']);
+  expect(actions({ ...training, state: 'paused' as const })).toEqual(['resume', 'cancel']);
+  expect(made({ job_id: 'x', kind: 'train', result: { model: 'yard@3' } })).toMatchObject({ rest: 'trainings/x', text: 'Model yard@3.' });
+});
+
 test('an event changes the job that it names and nothing else', () => {
   const jobs = [job('a'), job('b')];
   const found = after(jobs, { project: 'p', job_id: 'b', state: 'paused', done: 12 });

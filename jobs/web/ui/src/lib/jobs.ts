@@ -4,7 +4,7 @@ import { plural } from './format';
 import type { TaskResult } from './datasets';
 import type { Job, JobState } from './types';
 
-export type Action = 'pause' | 'resume' | 'step' | 'cancel' | 'clear';
+export type Action = 'pause' | 'resume' | 'step' | 'stop' | 'cancel' | 'clear';
 
 const ALLOWED: Record<JobState, readonly Action[]> = {
   pending: ['pause', 'cancel'],
@@ -16,10 +16,12 @@ const ALLOWED: Record<JobState, readonly Action[]> = {
 };
 
 /** What can be done with a job; while a pause is requested, it can be withdrawn. */
-export function actions(job: Pick<Job, 'state' | 'asked'>): readonly Action[] {
-  const allowed = ALLOWED[job.state] ?? [];
+export function actions(job: Pick<Job, 'state' | 'asked'> & { kind?: string }): readonly Action[] {
+  // A training has one stage: it is stopped instead, and keeps its best epoch.
+  const allowed = (ALLOWED[job.state] ?? []).flatMap((action) => (job.kind !== 'train' || action !== 'step' ? [action] : job.state === 'running' ? ['stop' as const] : []));
   if (job.state !== 'running' || !job.asked) return allowed;
   if (job.asked === 'pause') return ['resume', 'cancel'];
+  if (job.asked === 'stop') return ['cancel'];
   return job.asked === 'cancel' ? [] : allowed;
 }
 
@@ -51,6 +53,10 @@ export function made(job: Pick<Job, 'job_id' | 'kind' | 'result'>): Made | null 
   if (job.kind === 'export') return { page: 'datasets', rest: `exports/${job.job_id}`, label: 'Open the export', text: `An export${frames}.` };
   if (job.kind === 'release' && name) return { page: 'datasets', rest: `releases/${name}`, label: 'Open the release', text: `Release ${name}.` };
   if (job.kind === 'select' && name) return { page: 'datasets', rest: 'selections', label: 'Open the selections', text: `Selection ${name}${frames}.` };
+  if (job.kind === 'train') {
+    const model = (job.result as { model?: string } | null)?.model;
+    return { page: 'models', rest: `trainings/${job.job_id}`, label: 'Open the training', text: model ? `Model ${model}.` : 'A model.' };
+  }
   if (job.kind === 'map') return { page: 'map', rest: '', label: 'Open the map', text: `A map${frames}.` };
   return null;
 }

@@ -51,6 +51,11 @@ export const PAGES: readonly Page[] = [
     load: () => import('../pages/Uploads.svelte'),
   },
   {
+    name: 'models', label: 'Models', letter: 'l', ofProject: true, forAdmins: false,
+    icon: 'M2 13l3.5-5 3 3L14 3M10 3h4v4',
+    load: () => import('../pages/Models.svelte'),
+  },
+  {
     name: 'jobs', label: 'Jobs', letter: 'j', ofProject: true, forAdmins: false,
     icon: 'M4 2.5l9 5.5-9 5.5z',
     load: () => import('../pages/Jobs.svelte'),
