@@ -30,6 +30,7 @@ from schemas.brands import (
     RECTIFIED,
     REGIONS,
 )
+from schemas.chunks import CHUNKS
 from schemas.declaration import FRAME_KEY, Column, SchemaMismatchError, Table
 from schemas.evaluations import COMPARISONS, EVALUATION_FIGURES, EVALUATION_FRAMES, EVALUATIONS, TEST_USES
 from schemas.frames import FRAMES, LISTING, STREAMS
@@ -98,6 +99,7 @@ ALL: tuple[Table, ...] = (
     PROJECT_SETTINGS,
     OVERRIDES,
     IMPORTS,
+    CHUNKS,
     SELECTIONS,
     PROJECTIONS,
     SPLITS,
@@ -145,6 +147,7 @@ __all__ = [
     "BY_NAME",
     "CAPTIONS",
     "CATEGORIES",
+    "CHUNKS",
     "COLUMNS_BY_PEOPLE",
     "COMPARISONS",
     "CROPS",

@@ -52,6 +52,7 @@ _BY_SUBJECT = {
     "test_pages_review",
     "test_pages_review_faults",
     "test_pages_thresholds",
+    "test_pages_uploads",
     "test_full_disk",
     "test_planted_secrets",
     "test_server_kills",

@@ -10,6 +10,8 @@ from typing import Any
 from jobs.active_learning import people
 from jobs.active_learning.options import LoopOptions
 from jobs.datasets import release
+from jobs.dispatch import tasks
+from jobs.records.run_events import SilentListener
 from jobs.review.import_reviews import ImportRequest, import_file
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
@@ -19,6 +21,7 @@ from transforms.formats.reviewing.shapes import parse_name
 
 POOL, HELD, TEST = "pool", "held", "held-out"
 FIRST_HELD = 1000
+ALIKE = 2
 SETTINGS = ("annotate.min_score=0.01", "resources.commit_seconds=0.2")
 """A detector with random weights is sure of nothing."""
 
@@ -30,11 +33,14 @@ Known = Mapping[int, list[tuple[str, Box]]]
 
 
 def loop_workspace(folder: Path, n: int = 20, held: int = 6) -> Workspace:
-    """Return a workspace with a stream of `n` frames that nobody has labelled, and a release of a labelled one."""
+    """Return a workspace with a release of a labelled stream, and one of `n` frames that nobody has labelled.
+
+    After these come `ALIKE` more, the first ones once more.
+    """
     workspace = Workspace.at(folder / "ws")
     truth = [picture(FIRST_HELD + at) for at in range(held)]
     measured = write_pictures(folder / HELD, [image for image, _ in truth])
-    pool = write_pictures(folder / POOL, [picture(at)[0] for at in range(n)])
+    pool = write_pictures(folder / POOL, [picture(at % n)[0] for at in range(n + ALIKE)])
     go(workspace, measured, pool)
     labels = folder / "labels.json"
     document = coco(truth)
@@ -64,7 +70,12 @@ def loop_options(workspace: Workspace, name: str, **more: Any) -> LoopOptions:
 
 def known_objects(n: int = 20) -> Known:
     """Return what is on the frames of the pool."""
-    return {at: picture(at)[1] for at in range(n)}
+    return {at: picture(at % n)[1] for at in range(n + ALIKE)}
+
+
+def run_loop_job(root: str, job_id: str) -> None:
+    """Run the job of a loop that waits, in this process, until it ends or waits; for processes that tests kill."""
+    tasks.run_here(Workspace.at(root), job_id, SilentListener())
 
 
 def review(workspace: Workspace, name: str, number: int, known: Known, most: int | None = None) -> int:

@@ -54,9 +54,15 @@ def selection_of(name: str, number: int) -> str:
 
 
 def choose(
-    view: View, store: Store, options: LoopOptions, number: int, n: int, streams: Collection[str]
+    view: View,
+    store: Store,
+    options: LoopOptions,
+    number: int,
+    n: int,
+    streams: Collection[str],
+    has_model: bool,
 ) -> ChosenFrames:
-    """Return at most `n` frames of some streams for a round of a loop, the ones by chance first.
+    """Return at most `n` frames of some streams for a round of a loop, those by chance first; without a model all are.
 
     Chance draws from all frames that are eligible, before uncertainty does, so that these frames say how often
     the model errs where it is sure. Of the others come the most uncertain. Neither has a frame that somebody has
@@ -74,11 +80,12 @@ def choose(
     steps = view.lazy(schemas.STREAMS.name).select("stream_id", "step").collect()
     queue = _Queue(pool.join(out, on=FRAME_KEY, how="semi"), steps, spread_of(view))
     shuffled = eligible.with_columns(uncertainty=_chances(eligible, f"{options.seed}:{options.name}:{number}"))
-    only_chance = options.policy == RANDOM or eligible["uncertainty"].null_count() == eligible.height
-    by_chance = n if only_chance else min(n, math.ceil(options.random_share * n))
+    # What another model was uncertain about is not what this one will be.
+    by_chance = n if options.policy == RANDOM or not has_model else min(n, math.ceil(options.random_share * n))
     drawn = eligible.join(queue.first(shuffled, by_chance), on=FRAME_KEY, how="semi", maintain_order="left")
     rest = eligible.join(drawn.select(FRAME_KEY), on=FRAME_KEY, how="anti")
-    uncertain = rest.join(queue.first(rest, n - drawn.height, drawn), on=FRAME_KEY, how="semi")
+    n_rest = 0 if by_chance == n else n - drawn.height
+    uncertain = rest.join(queue.first(rest, n_rest, drawn), on=FRAME_KEY, how="semi")
     causes = pl.format(f"{UNCERTAIN}: {{}}", pl.col("doubts").list.join(", ").fill_null(""))
     columns = [*_IMAGE_KEY, "reason", pl.col("uncertainty").fill_null(0.0).cast(pl.Float32).alias("value")]
     named = uncertain.sort("uncertainty", *FRAME_KEY, descending=[True, False, False]).with_columns(reason=causes)

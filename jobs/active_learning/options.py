@@ -47,8 +47,9 @@ class LoopOptions(BaseModel):
     `people`: frames that people review in all; `per_round`: at most in one round, an equal share by default.
     `random_share`: the share of a round's frames that chance chooses, so that it is known what uncertainty misses.
     `min_reviewed`: the share of a round's frames that has to be reviewed before it continues. `wait_hours`: how long it
-    waits for that; then half of them is enough. `questions`: to a vision language model in each round, `usd` what they
-    may cost in all. `minutes`: of training in all. `patience`: rounds without a gain after which it ends. `promote`:
+    waits for that; then half of them is enough. `larger`: frames of each round that the larger detector processes which
+    the setting `route.larger` names. `questions`: to a vision language model in each round, `usd` what they may cost in
+    all. `minutes`: of training in all. `patience`: rounds without a gain after which it ends. `promote`:
     whether a better version becomes champion, and not only challenger. `training`: options of `winnow train`.
     """
 
@@ -69,6 +70,7 @@ class LoopOptions(BaseModel):
     random_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     min_reviewed: Annotated[float, Field(gt=0, le=1)] = 1.0
     wait_hours: Annotated[float, Field(gt=0)] | None = None
+    larger: Annotated[int, Field(ge=0)] = 0
     questions: Annotated[int, Field(ge=0)] = 0
     usd: Annotated[float, Field(ge=0)] = 0.0
     minutes: Annotated[float, Field(gt=0)] | None = None

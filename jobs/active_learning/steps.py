@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,11 @@ from jobs.evaluation import promotion
 from jobs.evaluation.options import EvaluateOptions
 from jobs.models import registry
 from jobs.runs.run_options import RunOptions, build_request
+from jobs.storage.spare_files import temporary_folder
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
+from jobs.training.options import TrainOptions
+from jobs.training.training_data import tried
 from jobs.views.categories import categories_of
 from jobs.views.view import View
 
@@ -26,6 +29,8 @@ CHALLENGER = "challenger"
 """The alias of the version that a loop works with where it does not promote."""
 
 _WITHOUT_MODEL = "quality"
+_SPLIT_SEEDS = 20
+_LARGER = ("route.larger=", "route.larger_detector=")
 _NEEDS_FRAMES: frozenset[Step] = frozenset({"escalate", "review", "release", "train", "evaluate", "promote"})
 
 
@@ -86,14 +91,36 @@ def _annotate(context: RoundContext) -> dict[str, Any]:
 
 def _escalate(context: RoundContext) -> dict[str, Any]:
     options = context.options
-    if not options.questions:
-        return {"skip": "no questions to a model were requested"}
+    if not (options.questions or options.larger):
+        return {"skip": "neither questions to a model nor a larger detector were requested"}
     if _weights(context) is None:
         return {"skip": "there is no model yet whose uncertainty could be asked about"}
     usd = spending.left(context.store, context.state).usd
-    if usd <= 0:
+    stages, settings = second_looks(options, usd)
+    if not stages:
         return {"skip": f"the {options.usd:g} USD for questions are used up"}
-    return _run(context, [f"escalate.max_usd={usd!r}"], "escalate")
+    return _run(context, settings, *stages)
+
+
+def second_looks(options: LoopOptions, usd: float) -> tuple[list[str], list[str]]:
+    """Return the stages that process uncertain frames once more, and their settings, with so much money left."""
+    stages, settings = [], []
+    if options.larger:
+        stages.append("larger")
+        settings += [text for text in options.settings if text.startswith(_LARGER)]
+        settings.append(f"route.budget_larger={options.larger}")
+    if options.questions and usd > 0:
+        stages.append("escalate")
+        settings += [f"route.budget_vlm={options.questions}", f"escalate.max_usd={usd!r}"]
+    return stages, settings
+
+
+def annotating(options: LoopOptions, more: Sequence[str], *stages: str) -> RunOptions:
+    """Return the options of a run that annotates and routes, with some stages after these."""
+    own = [text for text in options.settings if not text.startswith(_LARGER)]
+    return RunOptions(
+        inputs=options.inputs, profile=options.profile, settings=(*own, *more), add_stages=("route", *stages)
+    )
 
 
 def _run(context: RoundContext, more: list[str], *stages: str) -> dict[str, Any]:
@@ -103,11 +130,7 @@ def _run(context: RoundContext, more: list[str], *stages: str) -> dict[str, Any]
         run = RunOptions(inputs=options.inputs, profile=_WITHOUT_MODEL, settings=_without_model(options.settings))
     else:
         n = min(options.frames_a_round, spending.left(context.store, context.state).frames)
-        own = [f"route.budget_person={n}", f"route.budget_vlm={options.questions}", *weights]
-        settings = (*options.settings, *own, *more)
-        run = RunOptions(
-            inputs=options.inputs, profile=options.profile, settings=settings, add_stages=("route", *stages)
-        )
+        run = annotating(options, [f"route.budget_person={n}", *weights, *more], *stages)
     return {"submitted": {"request": build_request(context.workspace.root, run).as_data(), "priority": 0}}
 
 
@@ -132,7 +155,30 @@ def _train(context: RoundContext) -> dict[str, Any]:
     base = options.model if version is None or options.from_base else str(version.folder)
     note = f"round {context.round.number} of loop {options.name}"
     chosen = options.train_options(context.release, base, minutes, note)
+    chosen = chosen.model_copy(update={"split_seed": _split_seed(context, chosen)})
     return _task("train", chosen.model_dump(mode="json"))
+
+
+def _split_seed(context: RoundContext, options: TrainOptions) -> int:
+    """Return the seed of the splits: that of the rounds before, else the first one with which no split is empty.
+
+    Of the few frames of a first round, none may fall into val; frames keep their splits for good.
+    """
+    before = [each.steps["train"].submitted for each in context.state.rounds if "train" in each.steps]
+    if seeds := [found["task"]["split_seed"] for found in before if "task" in found]:
+        return int(seeds[-1])
+    if context.options.measured.split or "split_seed" in context.options.training:
+        return options.split_seed
+    for seed in range(_SPLIT_SEEDS):
+        with temporary_folder() as folder:
+            try:
+                data = tried(context.workspace, options.model_copy(update={"split_seed": seed}), folder)
+            except UserError:
+                continue
+            if all(any(len(image.boxes) for image in images) for images in data.images.values()):
+                return seed
+    # The job says what is wrong.
+    return options.split_seed
 
 
 def _evaluate(context: RoundContext) -> dict[str, Any]:
@@ -209,7 +255,8 @@ def _routed(context: RoundContext, _: LoopStep, __: Mapping[str, Any]) -> Result
     options, number = context.options, context.round.number
     n = min(options.frames_a_round, spending.left(context.store, context.state).frames)
     view = View.of(context.workspace)
-    chosen = choice.choose(view, context.store, options, number, n, context.streams)
+    has_model = _weights(context) is not None
+    chosen = choice.choose(view, context.store, options, number, n, context.streams, has_model)
     choice.record(context.store, options, number, chosen, context.job_id)
     n_random = chosen.n_random
     found = {
@@ -231,7 +278,12 @@ def _escalated(context: RoundContext, begun: LoopStep, _: Mapping[str, Any]) -> 
     rows = pl.DataFrame(context.store.read(schemas.ESCALATIONS, ("job_id", "cost_usd")))
     mine = rows.filter(pl.col("job_id").cast(pl.String) == begun.job_id)
     usd = float(mine["cost_usd"].sum())
-    return {"questions": mine.height, "usd": usd}, f"{mine.height:,} questions for {usd:.4f} USD"
+    text = f"{mine.height:,} questions for {usd:.4f} USD"
+    if context.options.larger:
+        text += f"; a larger detector processed up to {context.options.larger:,} frames"
+    if mine.height < context.options.questions:
+        text += f", of {context.options.questions:,}: nothing else is uncertain enough, or the money covers no more"
+    return {"questions": mine.height, "usd": usd}, text
 
 
 def _reviewed(context: RoundContext, begun: LoopStep, _: Mapping[str, Any]) -> Result:

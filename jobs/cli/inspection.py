@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.options import JsonOption, WorkspaceOption
+from jobs.cli.options import JsonOption, SettingsOption, WorkspaceOption
 from jobs.cli.places import store_of
 from jobs.core.naming import many, shortened
 
@@ -177,6 +178,48 @@ def _described(found: dict[str, Any]) -> list[tuple[str, str]]:
         **{f"dropped for {reason}": f"{n:,}" for reason, n in found["reasons"].items()},
     }
     return [(name, text) for name, text in texts.items() if text]
+
+
+@app.command()
+def frame(
+    stream_id: Annotated[str, typer.Argument(metavar="STREAM", help="Id of the stream.")],
+    number: Annotated[int, typer.Argument(metavar="NUMBER", min=0, help="Number of the frame.")],
+    stage: Annotated[str, typer.Option(help="The stage.", metavar="NAME")],
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Run the stage's kernels on the frame, and write what they see on the way.")
+    ] = False,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for images and values, with --debug.", metavar="DIR")
+    ] = None,
+    settings: SettingsOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Show what a stage found on one frame, or with --debug how: its intermediates, as PNG and JSON.
+
+    Settings of the stage are those of the run that is shown, and those of --set; nothing is stored in the workspace.
+
+    Example: winnow inspect frame match 120 --stage field --debug --out debug --set field.hue_low=38
+    """
+    from jobs.analysis.frame_debug import probe_frame, rows_of_stage, write_probed
+    from jobs.cli.json_output import print_json
+    from jobs.cli.show import out
+    from jobs.core.errors import UserError
+    from jobs.storage.workspace import Workspace
+    from jobs.views.view import View
+
+    if debug != (out_folder is not None):
+        raise UserError("--debug, --out: expected both or neither, the images and a folder for them")
+    if settings and not debug:
+        raise UserError("--set: expected --debug with it: rows are as the run computed them")
+    place = Workspace.at(workspace).require()
+    view = View.of(place)
+    if out_folder is None:
+        print_json(rows_of_stage(view, stream_id, number, stage))
+        return
+    probed = probe_frame(place, view, stream_id, number, stage, settings or ())
+    about = {"stage": stage, "stream_id": stream_id, "frame_idx": number, "settings": settings or []}
+    for path in write_probed(probed, out_folder, about):
+        out.print(str(path), soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -67,6 +67,10 @@ def start(
         float | None,
         typer.Option("--wait-hours", min=0, help="Hours after which half of a round's frames is enough."),
     ] = None,
+    larger: Annotated[
+        int,
+        typer.Option("--larger", min=0, help="Frames of a round for the detector of --set route.larger=WEIGHTS."),
+    ] = 0,
     questions: Annotated[
         int, typer.Option("--questions", min=0, help="Questions to a vision language model in each round.")
     ] = 0,
@@ -128,6 +132,7 @@ def start(
         "random_share": random_share,
         "min_reviewed": min_reviewed,
         "wait_hours": wait_hours or None,
+        "larger": larger,
         "questions": questions,
         "usd": usd,
         "minutes": minutes or None,

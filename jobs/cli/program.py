@@ -24,12 +24,14 @@ _COMMANDS = (
     "doctor",
     "serve",
     "upload",
+    "chunk",
     "serve-models",
 )
 _GROUPS = (
     "inspect",
     "gateway",
     "schedule",
+    "arrivals",
     "job",
     "release",
     "review",
@@ -45,7 +47,7 @@ _GROUPS = (
     "key",
     "project",
 )
-_ELSEWHERE = {"map": "map_frames", "select": "select_frames", "inspect": "inspection"}
+_ELSEWHERE = {"chunk": "chunk_clip", "map": "map_frames", "select": "select_frames", "inspect": "inspection"}
 """Modules that are not called as their command is, since the standard library or Python has that name."""
 
 

@@ -134,6 +134,7 @@ class Gateway:
             try:
                 if time.monotonic() >= next_schedules:
                     self._submit_due_schedules()
+                    self._submit_arrived()
                     next_schedules = time.monotonic() + _SCHEDULES_S
                 self._update_jobs()
             except OSError as error:
@@ -149,6 +150,15 @@ class Gateway:
         from jobs.dispatch.schedule import submit_due
 
         for event, details in submit_due(self._root, self._queue.jobs(), time.time_ns()):
+            say = self._log_once if "error" in details else self._log.write
+            say(event, **details)
+
+    def _submit_arrived(self) -> None:
+        if not (self._root / "arrivals").names():
+            return
+        from jobs.dispatch.arrivals import submit_arrived
+
+        for event, details in submit_arrived(self._root, time.time_ns()):
             say = self._log_once if "error" in details else self._log.write
             say(event, **details)
 

@@ -7,6 +7,7 @@ from typing import Any
 from jobs.active_learning import explain, loop_tables
 from jobs.active_learning.loop_log import LoopLog, LoopRound, LoopState
 from jobs.active_learning.options import LoopOptions
+from jobs.active_learning.steps import annotating, second_looks
 from jobs.core.errors import JobStateError, UserError
 from jobs.core.naming import new_job_id
 from jobs.dispatch import control_token
@@ -57,11 +58,11 @@ def _check_run(workspace: Workspace, options: LoopOptions) -> None:
     """Check the run that annotates, with the weights that are named, if there are any."""
     if options.questions and not options.usd:
         raise UserError("--questions: expected --usd, the most that they may cost in all")
+    if options.larger and not any(text.startswith("route.larger=") for text in options.settings):
+        raise UserError("--larger: expected --set route.larger=WEIGHTS, the larger detector")
     weights = [f"annotate.weights={options.weights}"] if options.weights else []
-    stages = ("route", "escalate") if options.questions else ("route",)
-    settings = (*options.settings, *weights)
-    run = RunOptions(inputs=options.inputs, profile=options.profile, settings=settings, add_stages=stages)
-    request = build_request(workspace.root, run)
+    stages, settings = second_looks(options, options.usd)
+    request = build_request(workspace.root, annotating(options, [*weights, *settings], *stages))
     if options.weights:
         prepare(request)
 

@@ -227,7 +227,9 @@ def roll_back(store: Store, name: str, alias: str, *, by: str, reason: str | Non
     """
     standing: list[int] = []
     for change in history(store, name, alias):
-        if change["version"] in standing:
+        if not change["version"]:
+            standing.clear()
+        elif change["version"] in standing:
             del standing[standing.index(change["version"]) + 1 :]
         else:
             standing.append(change["version"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -17,6 +18,7 @@ from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
 from jobs.storage.stream_batches import portions, stream_sizes
 from schemas import FRAME_KEY
+from transforms.core.frame_spans import FrameSpans
 from transforms.models.inference import REQUEST
 
 
@@ -50,7 +52,8 @@ class ModelPlanner:
 
     `stages` are those of the run; where the stage has a rule, only what that chooses is wanted. Rows of other frames
     stay where they are, in case they are wanted later, and readers leave them out. With `objects`, the stage that finds
-    them, frames that have any are wanted, and these come along. With `recompute` no frame counts as done.
+    them, frames that have any are wanted, and these come along. With `recompute` no frame counts as done. `within` has
+    the frames of each stream that the run is to take, where these are not all.
     """
 
     def __init__(
@@ -62,8 +65,10 @@ class ModelPlanner:
         recompute: bool = False,
         objects: Stage | None = None,
         regions: Stage | None = None,
+        within: Mapping[str, FrameSpans] | None = None,
     ) -> None:
         self._store = store
+        self._within = within or {}
         self._stage = stage
         self._frames = stages[schemas.FRAMES.written_by]
         self._routing = Chooser(store, stages)
@@ -148,6 +153,7 @@ class ModelPlanner:
             plan.gone.append(gone.to_arrow())
         chosen = self._routing.chosen(self._stage, streams, span)
         wanted = frames if chosen is None else frames.join(chosen, on=FRAME_KEY, how="semi")
+        wanted = inside(wanted, self._within)
         known = live.rename({"input_id": "was"})
         undone = pl.lit(self._recompute) | pl.col("was").ne_missing(pl.col(row_id))
         left = wanted.join(known, on=FRAME_KEY, how="left").filter(undone)
@@ -157,6 +163,18 @@ class ModelPlanner:
         plan.outdated += n_outdated
         plan.missing += left.height - n_outdated
         return left.sort(FRAME_KEY).with_columns(replaces=replaces, wanted=True)
+
+
+def inside(frames: pl.DataFrame, within: Mapping[str, FrameSpans]) -> pl.DataFrame:
+    """Return the frames, with `stream_id` and `frame_idx`, that a run is to take; all of streams that are not named."""
+    if not within:
+        return frames
+    numbers, streams = frames["frame_idx"].to_numpy(), frames["stream_id"].to_numpy()
+    kept = np.ones(len(numbers), np.bool_)
+    for name, spans in within.items():
+        mine = streams == name
+        kept[mine] = spans.holds(numbers[mine])
+    return frames.filter(pl.Series(kept))
 
 
 def request(rows: pl.DataFrame) -> pa.Table:

@@ -127,7 +127,7 @@ class ModelStages:
         work = stage.spec.model
         assert work is not None
         if work.shown == "stretches":
-            return PropagationPlanner(store, stage, self._stages, streams, recompute)
+            return PropagationPlanner(store, stage, self._stages, streams, recompute, self._context.within)
         objects = stage.upstream[0] if work.shown == "objects" else None
         regions = stage.upstream[0] if work.shown in {"crops", "lines"} else None
-        return ModelPlanner(store, stage, self._stages, streams, recompute, objects, regions)
+        return ModelPlanner(store, stage, self._stages, streams, recompute, objects, regions, self._context.within)

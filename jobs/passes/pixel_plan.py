@@ -23,6 +23,7 @@ from jobs.ingest.stream_listing import StreamFiles
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Snapshot, Store
 from jobs.storage.stream_batches import WINDOW, packed
+from transforms.core.frame_spans import FrameSpans
 from transforms.core.identity import Int64Array, pair_ids, row_terms
 from transforms.frames.numbering import follows, spans
 from transforms.frames.pixel_block import KNOWN, block_schema, have
@@ -37,18 +38,19 @@ BoolArray = npt.NDArray[np.bool_]
 class Listed(NamedTuple):
     """A stream to plan for: its id, the step between following frames, and its listing in order of number.
 
-    `files` is the stream as it is on disk; None takes what the workspace last saw of it.
+    `files` is the stream as it is on disk; None takes what the workspace last saw of it. `within`: frames to take.
     """
 
     stream_id: str
     step: int
     n_frames: int
     files: StreamFiles | None = None
+    within: FrameSpans | None = None
 
     @classmethod
-    def of(cls, files: StreamFiles) -> Listed:
+    def of(cls, files: StreamFiles, within: FrameSpans | None = None) -> Listed:
         """Return a catalogued stream for planning."""
-        return cls(files.stream_id, files.step, files.n_frames, files)
+        return cls(files.stream_id, files.step, files.n_frames, files, within)
 
 
 @dataclass
@@ -136,6 +138,7 @@ class Planner:
         self._measured = tuple(s.name for s in self._stages if s.name != _FRAMES)
         self._schema = block_schema(self._measured)
         self._streams = streams
+        self._within = {s.stream_id: s.within for s in streams if s.within is not None}
         self._live: dict[str, Snapshot] = {s.name: store.open(s.table) for s in self._stages}
         self._listing = listing or store.open(schemas.LISTING)
         self._held: list[pa.Table] | None = None
@@ -231,11 +234,11 @@ class Planner:
         live = {stage.name: self._live_rows(stage, window) for stage in self._stages}
         frames = live[_FRAMES]
         n = len(window.frame_idx)
-        own = np.arange(n) >= window.n_halo
+        own = (np.arange(n) >= window.n_halo) & self._inside(window)
         trusted = frames.present & (frames.stat_id == window.stat_id) & (not self._reread)
         content = np.where(trusted, frames.input_id, 0)
         wanted = own & ~trusted
-        self._count(plan, _FRAMES, window, live[_FRAMES], own & ~frames.present, own & frames.present & ~trusted)
+        self._count(plan, _FRAMES, window, live[_FRAMES], own, own & ~frames.present, own & frames.present & ~trusted)
         for name in self._measured:
             rows = live[name]
             expected, known = content, trusted
@@ -246,7 +249,7 @@ class Planner:
             absent = own & ~rows.present
             outdated = own & known & rows.present & (rows.input_id != expected)
             wanted |= absent | outdated | (own & ~known)
-            self._count(plan, name, window, rows, absent, own & rows.present & ~known, outdated)
+            self._count(plan, name, window, rows, own, absent, own & rows.present & ~known, outdated)
         if self._recompute:
             wanted = own
         for stage in self._stages:
@@ -254,24 +257,34 @@ class Planner:
                 plan.gone.setdefault(stage.table.name, []).append(live[stage.name].gone)
         return self._block_rows(window, live, trusted, wanted)
 
+    def _inside(self, window: _Window) -> BoolArray:
+        """Return which frames the run is to take, of those that there are."""
+        inside = np.ones(len(window.frame_idx), np.bool_)
+        for at, name in enumerate(window.names):
+            if (within := self._within.get(name)) is not None:
+                mine = window.stream == at
+                inside[mine] = within.holds(window.frame_idx[mine])
+        return inside
+
     def _count(
         self,
         plan: PixelPlan,
         stage: str,
         window: _Window,
         rows: _LiveRows,
+        own: BoolArray,
         absent: BoolArray,
         unread: BoolArray,
         outdated: BoolArray | None = None,
     ) -> None:
         n = len(window.names)
-        own = np.arange(len(window.frame_idx)) >= window.n_halo
         none = np.zeros_like(own)
         masks = (own, absent, unread, outdated if outdated is not None else none)
         totals = np.stack([np.bincount(window.stream[mask], minlength=n) for mask in masks], axis=1)
         gone = rows.n_gone(window.names)
         digest = np.zeros(n, np.uint64)
-        there = own & rows.present
+        # It is of all rows of a stream, whichever frames a run takes.
+        there = (np.arange(len(window.frame_idx)) >= window.n_halo) & rows.present
         np.add.at(digest, window.stream[there], row_terms(window.frame_idx[there], rows.input_id[there]))
         for at, name in enumerate(window.names):
             counts = plan.of(stage, name)

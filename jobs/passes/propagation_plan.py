@@ -16,6 +16,7 @@ from jobs.passes.object_prompts import OBJECT_COLUMNS, with_objects
 from jobs.storage.file_pruning import Span
 from jobs.storage.store import Store
 from schemas import FRAME_KEY
+from transforms.core.frame_spans import FrameSpans
 from transforms.core.identity import mix, row_terms
 
 
@@ -28,9 +29,15 @@ class PropagationPlanner(ModelPlanner):
     """
 
     def __init__(
-        self, store: Store, stage: Stage, stages: Mapping[str, Stage], streams: Sequence[str], recompute: bool = False
+        self,
+        store: Store,
+        stage: Stage,
+        stages: Mapping[str, Stage],
+        streams: Sequence[str],
+        recompute: bool = False,
+        within: Mapping[str, FrameSpans] | None = None,
     ) -> None:
-        super().__init__(store, stage, stages, streams, recompute)
+        super().__init__(store, stage, stages, streams, recompute, within=within)
         self._annotate, self._scenes = stage.upstream[:2]
         self._annotated = store.open(self._annotate.table)
         self._objects_found = store.open(schemas.ANNOTATIONS)

@@ -14,6 +14,7 @@ from jobs.records.job_claim import JobClaim
 from jobs.records.run_events import RunReporter
 from jobs.records.run_record import RunRecord, StageOutcome
 from jobs.storage.store import Snapshot, Store
+from transforms.core.frame_spans import FrameSpans
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class RunContext:
         """Return the run that is in progress."""
         assert self.live is not None
         return self.live
+
+    @property
+    def within(self) -> Mapping[str, FrameSpans]:
+        """Return the frames that the run is to take, of streams of which these are not all."""
+        return {listed.stream_id: listed.within for listed in self.listed if listed.within is not None}
 
     def recomputes(self, stage: Stage) -> bool:
         """Say whether a stage is to be computed even if it is done."""

@@ -52,7 +52,7 @@ def forecast(prepared: Prepared) -> list[StageForecast]:
         request.loaded.config,
         [s.stream_id for s in prepared.streams],
         f"dry-{new_job_id()}",
-        [Listed.of(s) for s in prepared.streams],
+        [Listed.of(s, prepared.within.get(s.stream_id)) for s in prepared.streams],
         reread=request.overrides.reread,
     )
     return _Forecaster(prepared, context).forecasts()

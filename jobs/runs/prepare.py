@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +14,7 @@ from jobs.core.choices import OnError
 from jobs.core.errors import UserError
 from jobs.core.stage import Stage
 from jobs.engine.ray_engine import check_address
-from jobs.ingest import catalogue
+from jobs.ingest import catalogue, chunks
 from jobs.ingest.catalogue import IngestOverrides
 from jobs.ingest.stream_listing import StreamFiles
 from jobs.models.remote_models import check_server
@@ -25,6 +25,7 @@ from jobs.stages.build import build
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from jobs.storage.written_tables import refuse_losses
+from transforms.core.frame_spans import FrameSpans
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class RunRequest:
 class Prepared:
     """A run that has passed all checks: its streams are listed, nothing is written yet.
 
-    `streams` are as they are on disk now; a replay does not read that, and has none.
+    `streams` are as they are on disk now; a replay does not read that, and has none. `n_frames` are the frames that it
+    is to take, of all streams.
     """
 
     request: RunRequest
@@ -76,11 +78,12 @@ class Prepared:
     stages: tuple[Stage, ...]
     streams: list[StreamFiles]
     listed: list[Listed]
+    n_frames: int = 0
 
     @property
-    def n_frames(self) -> int:
-        """Return the number of frames in all streams."""
-        return sum(s.n_frames for s in self.listed)
+    def within(self) -> Mapping[str, FrameSpans]:
+        """Return the frames of streams that the run is to take, where timelines say which."""
+        return {listed.stream_id: listed.within for listed in self.listed if listed.within is not None}
 
 
 def prepare(request: RunRequest) -> Prepared:
@@ -106,16 +109,25 @@ def prepare(request: RunRequest) -> Prepared:
         check_server(stages)
     if problems and not request.replay:
         with _noting(problems):
-            catalogue.catalogue(request.inputs, config.ingest, request.overrides, store)
+            if chunks.resolved(store, request.inputs, request.overrides.stream_ids) is None:
+                catalogue.catalogue(request.inputs, config.ingest, request.overrides, store)
     if problems:
         raise UserError(problems)
     # A run over a table that was lost would make a new one, and hide what other streams had in it.
     refuse_losses(store)
     if request.replay:
-        return Prepared(request, store, stages, [], replay_spec.listed(store, request.replay.streams))
+        listed = replay_spec.listed(store, request.replay.streams)
+        return Prepared(request, store, stages, [], listed, sum(s.n_frames for s in listed))
     with store.cached_reads():
-        streams = catalogue.catalogue(request.inputs, config.ingest, request.overrides, store)
-    return Prepared(request, store, stages, streams, [Listed(s.stream_id, s.step, s.n_frames) for s in streams])
+        named = chunks.resolved(store, request.inputs, request.overrides.stream_ids)
+        inputs, overrides = request.inputs, request.overrides
+        if named is not None:
+            inputs, overrides = named.inputs, replace(overrides, stream_ids=named.stream_ids)
+        streams = catalogue.catalogue(inputs, config.ingest, overrides, store)
+    spans = {} if named is None else named.spans
+    taken = [int(spans[s.stream_id].holds(s.frame_idx).sum()) if s.stream_id in spans else s.n_frames for s in streams]
+    listed = [Listed(s.stream_id, s.step, s.n_frames, within=spans.get(s.stream_id)) for s in streams]
+    return Prepared(request, store, stages, streams, listed, sum(taken))
 
 
 @contextmanager

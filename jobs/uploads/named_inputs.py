@@ -1,4 +1,7 @@
-"""Inputs of runs by a name of their workspace: `upload:match7/clip.mp4`, a file or folder that somebody sent."""
+"""Inputs of runs by a name of their workspace: `upload:match7/clip.mp4`, a file or folder that somebody sent.
+
+Timelines, `timeline:match-7`, are names too; what they are is known once the tables are read.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from jobs.core.errors import UserError
+from jobs.ingest.chunks import TIMELINE
 from jobs.storage.workspace import Workspace
 from jobs.uploads.upload_store import FILES, FOLDER
 
@@ -14,13 +18,13 @@ UPLOAD = "upload:"
 
 def is_named(given: str) -> bool:
     """Return whether an input is a name in a workspace, and no path."""
-    return given.startswith(UPLOAD)
+    return given.startswith((UPLOAD, TIMELINE))
 
 
 def resolved(workspace: Workspace, inputs: Sequence[str]) -> tuple[str, ...]:
-    """Return inputs with the paths of those that are names. Raises `UserError` with all names that nothing has."""
+    """Return inputs with the paths of those that are uploads. Raises `UserError` with all names that nothing has."""
     problems: list[str] = []
-    found = tuple(_path_of(workspace, given, problems) if is_named(given) else given for given in inputs)
+    found = tuple(_path_of(workspace, given, problems) if given.startswith(UPLOAD) else given for given in inputs)
     if problems:
         raise UserError(problems)
     return found

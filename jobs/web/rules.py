@@ -74,6 +74,7 @@ RULES: dict[str, RouteRule] = {
     "facets": RouteRule("viewer", "read"),
     "frame": RouteRule("viewer", "read"),
     "frame_image": RouteRule("viewer", "read"),
+    "debug_frame": RouteRule("viewer", "read"),
     "list_columns": RouteRule("viewer", "read"),
     "list_similar": RouteRule("viewer", "read"),
     "search_frames": RouteRule("viewer", "read"),

@@ -51,7 +51,7 @@ def _server(settings: tuple[str, ...], port: int) -> Iterator[subprocess.Popen[s
                 process.wait(PATIENCE_S)
 
 
-def _models_of(pid: int) -> list[int]:
+def models_of(pid: int) -> list[int]:
     """Return the processes that hold a model among those that a process started."""
     children: dict[int, list[int]] = {}
     names: dict[int, bytes] = {}
@@ -66,7 +66,7 @@ def _models_of(pid: int) -> list[int]:
         each = waiting.pop()
         found += [each] if names.get(each, b"").startswith(b"ray::ServeReplica") else []
         waiting += children.get(each, [])
-    return found
+    return sorted(found)
 
 
 def _wait_until_shown(trial: Round, process: subprocess.Popen[str]) -> None:
@@ -100,7 +100,7 @@ def model_process_killed(trial: Round) -> None:
     ):
         process = trial.begin()
         _wait_until_shown(trial, process)
-        (held,) = _models_of(server.pid)
+        (held,) = models_of(server.pid)
         os.kill(held, signal.SIGKILL)
         _, _, said = ended(process)
         assert process.returncode in {0, 1}, said

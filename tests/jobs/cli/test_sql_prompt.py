@@ -18,6 +18,7 @@ import pytest
 from jobs.cli.sql_prompt import names_for
 from jobs.storage.workspace import Workspace
 from tests.helpers import go, write_noise_stream
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.process
 
@@ -73,7 +74,7 @@ class Terminal:
     def until(self, said: str) -> str:
         """Return what is printed up to a text, which has to come."""
         found = ""
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         while not re.search(said, found):
             assert time.monotonic() < end, found
             if select.select([self._own], [], [], 1)[0]:

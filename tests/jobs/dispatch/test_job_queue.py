@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.core.processes import process_identity
-from jobs.dispatch.job_queue import HEARTBEAT, SILENCE_S, JobQueue, QueuedJob, due_jobs
+from jobs.dispatch.job_queue import HEARTBEAT, LOOP, SILENCE_S, JobQueue, QueuedJob, due_jobs
 from jobs.records.job_log import JobLog
 from jobs.storage.paths import place
 from tests.waiting import PATIENCE_S, ended
@@ -39,6 +39,18 @@ def test_the_highest_priority_is_first_and_then_the_oldest(tmp_path: Path) -> No
         submitted(tmp_path, name, priority=priority)
     jobs = JobQueue(place(tmp_path)).jobs()
     assert [j.job_id for j in due_jobs(jobs, time.time_ns())] == ["c", "d", "b", "a"]
+
+
+def test_steps_of_a_loop_are_for_its_own_job_and_what_waits_is_due_later(tmp_path: Path) -> None:
+    submitted(tmp_path, "step", to=LOOP)
+    later = submitted(tmp_path, "waits")
+    at = time.time_ns() + 10**12
+    later.add("claimed", {"process": process_identity()})
+    later.add("requeued", {"reason": "waits for people", "not_before_ns": at})
+    jobs = JobQueue(place(tmp_path)).jobs()
+    assert due_jobs(jobs, at - 1) == []
+    assert [job.job_id for job in due_jobs(jobs, at)] == ["waits"]
+    assert [job.failures for job in jobs] == [0, 0]
 
 
 def test_only_pending_jobs_have_a_place_in_the_queue(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from jobs.core.errors import UserError
 from jobs.core.interpreter import ROOT, python
 from jobs.models.remote_models import TOKEN, URL
 from jobs.storage.workspace import Workspace
+from tests.faults.model_server import models_of
 from tests.helpers import OURS, computed, go, noise, rows, scenery, winnow, write_clip, write_clip_model, write_hiding
 from tests.machines import apart, free_ports
 from tests.models import held_at_hand
@@ -56,7 +56,8 @@ def seen_by(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(weights: Path, seen_by: list[str]) -> Iterator[str]:
+def serving(weights: Path, seen_by: list[str]) -> Iterator[tuple[str, int]]:
+    """Address and process of a server."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "jobs.cli", "serve-models", "--port", str(port)]
     every = settings(weights, *seen_by, "annotate.frames=all", "resources.num_cpus=1")
@@ -69,9 +70,14 @@ def server(weights: Path, seen_by: list[str]) -> Iterator[str]:
             assert said.strip() == f"serving embeddings, annotate at http://127.0.0.1:{port}", (
                 said + process.stderr.read()
             )
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", process.pid
             process.send_signal(signal.SIGTERM)
             assert ended(process)[0] == 0
+
+
+@pytest.fixture
+def server(serving: tuple[str, int]) -> str:
+    return serving[0]
 
 
 def test_folders_of_users_hide_nothing_from_a_server_of_models(
@@ -211,7 +217,7 @@ def test_serving_without_model_stages_is_refused(tmp_path: Path) -> None:
     assert os.environ.get(URL) is None
 
 
-def test_malformed_bodies_are_refused_while_the_process_stays(asked: str) -> None:
+def test_malformed_bodies_are_refused_while_the_process_stays(asked: str, serving: tuple[str, int]) -> None:
     known = urllib.request.Request(f"{asked}/v1/stages", headers={"Authorization": f"Bearer {SECRET}"})
     with urllib.request.urlopen(known) as answer:
         (stage,) = [each for each in json.loads(answer.read()) if each["stage"] == "annotate"]
@@ -225,7 +231,7 @@ def test_malformed_bodies_are_refused_while_the_process_stays(asked: str) -> Non
         except urllib.error.HTTPError as error:
             return error.code
 
-    before = _replicas()
+    before = models_of(serving[1])
     assert before
     sound = sent()
     assert status(sound) == 200
@@ -237,13 +243,4 @@ def test_malformed_bodies_are_refused_while_the_process_stays(asked: str) -> Non
     bodies += [rng.randbytes(rng.randrange(1, 4000)) for _ in range(20)]
     assert [status(body) for body in bodies] == [400] * 60
     assert status(sound) == 200
-    assert _replicas() == before
-
-
-def _replicas() -> set[str]:
-    """Return the process ids of all replicas of servers on this machine."""
-    found = set()
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            found |= {place.parent.name} if b"ServeReplica" in place.read_bytes() else set()
-    return found
+    assert models_of(serving[1]) == before

@@ -7,7 +7,7 @@ from typer.main import get_command
 
 from jobs.cli.program import program
 from jobs.dispatch.task_commands import CLASS_FILE, command_of
-from jobs.dispatch.task_options import ExportOptions, ReleaseOptions, SelectOptions, TaskOptions
+from jobs.dispatch.task_options import ExportOptions, LoopJobOptions, ReleaseOptions, SelectOptions, TaskOptions
 from jobs.evaluation.options import EvaluateOptions
 from jobs.training.options import TrainOptions
 
@@ -34,6 +34,8 @@ def parsed(words: list[str]) -> dict[str, Any]:
             {"name": "some", "fraction": 0.25, "balance": ["stream", "hour"], "after": ["a", "b"], "seed": 7},
         ),
         (ReleaseOptions(name="v1", note="by night"), {"name": "v1", "note": "by night", "run": None}),
+        (ReleaseOptions(name="v1", streams=("cam1", "cam 2")), {"name": "v1", "streams": "cam1,cam 2"}),
+        (LoopJobOptions(loop="yard"), {"name": "yard", "submit": False, "workspace": "here"}),
         (ExportOptions(format="coco"), {"format_": "coco", "out": "dataset", "split": None, "everything": False}),
         (
             ExportOptions(

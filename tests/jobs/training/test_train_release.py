@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -238,8 +237,6 @@ def test_a_training_that_is_stopped_keeps_its_best_epoch(workspace: Workspace) -
 
 def test_time_limits_end_a_training_with_what_it_has(workspace: Workspace) -> None:
     """After the first epoch the minutes are over: its weights are registered."""
-    began = time.monotonic()
     found = _train(workspace, name="short", epochs=500, minutes=0.001)
     assert found["epochs"] == 1
     assert found["best_epoch"] in {1, None}
-    assert time.monotonic() - began < 600

@@ -9,13 +9,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 from blake3 import blake3
 
 from jobs.storage.workspace import Workspace
 from tests.helpers import scenery, write_clip
 from tests.jobs.uploads.cutting_proxy import CuttingProxy
+from tests.jobs.uploads.padded_clip import padded_clip
 from tests.waiting import ended, wait_until
 from tests.web_process import ServerProcess, server_process
 
@@ -24,16 +24,6 @@ pytestmark = [pytest.mark.process, pytest.mark.slow(40)]
 _SIZE = 64 << 20
 _IN_FLIGHT = 8 << 20
 """Bytes that a cut may lose at most: what sockets hold, and three pieces of a megabyte in the server."""
-
-
-def padded_clip(path: Path, size: int) -> Path:
-    """Write a clip that is as large as is wanted: a box of any bytes follows its frames."""
-    write_clip(path, scenery(5))
-    rest = size - path.stat().st_size
-    with open(path, "ab") as file:
-        file.write(rest.to_bytes(4, "big") + b"free")
-        file.write(np.random.default_rng(0).bytes(rest - 8))
-    return path
 
 
 @pytest.fixture

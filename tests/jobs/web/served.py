@@ -22,7 +22,7 @@ from jobs.web.app import create_app
 from jobs.web.identity import cookie_name
 from jobs.web.settings import Settings
 from tests.accounts import TESTS, add_person, begin_session, opened
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 API = "/api/v1"
 PROJECT, OTHER = "crossing", "yard"
@@ -57,11 +57,13 @@ class Site:
         """Return a browser with a cookie, whose requests come from a page of the server."""
         own = {"host": self.origin.partition("://")[2], "origin": self.origin}
         cookies = {} if token is None else {"cookie": f"{cookie_name(self.settings)}={token}"}
-        return httpx.Client(base_url=self.url, headers={**own, **cookies, **headers}, timeout=60, verify=False)
+        return httpx.Client(base_url=self.url, headers={**own, **cookies, **headers}, timeout=PATIENCE_S, verify=False)
 
     def program(self, key: str) -> httpx.Client:
         """Return a program with a key."""
-        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=60, verify=False)
+        return httpx.Client(
+            base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE_S, verify=False
+        )
 
 
 def make_root(folder: Path) -> Path:

@@ -54,7 +54,7 @@ class Running:
 
     def client(self) -> httpx.Client:
         """Return a browser in which the terminal's address was opened, or that was signed in before."""
-        client = httpx.Client(base_url=self.url, headers={"origin": self.url}, timeout=60, verify=False)
+        client = httpx.Client(base_url=self.url, headers={"origin": self.url}, timeout=PATIENCE_S, verify=False)
         assert client.post(f"{API}/session/enter", json={"token": self.token}).status_code == 200
         return client
 
@@ -141,7 +141,7 @@ def test_one_server_for_a_root(root: Path) -> None:
             check=True,
         ).stdout.strip()
         assert address.startswith(f"{server.url}/enter#")
-        client = httpx.Client(base_url=server.url, headers={"origin": server.url}, timeout=60, verify=False)
+        client = httpx.Client(base_url=server.url, headers={"origin": server.url}, timeout=PATIENCE_S, verify=False)
         token = address.rpartition("#")[2]
         assert client.post(f"{API}/session/enter", json={"token": token}).json()["user"]["is_admin"]
     with running(root):
@@ -208,7 +208,7 @@ def test_secrets_are_in_no_file_and_in_nothing_that_is_printed(root: Path) -> No
         user_id = client.get(f"{API}/users").json()["users"][0]["user_id"]
         reset = client.post(f"{API}/users/{user_id}/reset").json()["token"]
         secrets += [invitation, reset]
-        guest = httpx.Client(base_url=server.url, headers={"origin": server.url}, timeout=60, verify=False)
+        guest = httpx.Client(base_url=server.url, headers={"origin": server.url}, timeout=PATIENCE_S, verify=False)
         choice = {"token": invitation, "name": "maria", "password": secrets[1]}
         guest.post(f"{API}/invitations/accept", json=choice).raise_for_status()
         secrets.append(guest.cookies["winnow"])
@@ -280,7 +280,7 @@ def test_accounts_work_from_the_command_line_while_it_runs_and_while_it_does_not
     made = winnow("user", "add", "jane", "--admin", "--password-stdin", typed=f"{PASSWORD}\n")
     assert (made.returncode, made.stdout) == (0, "account jane, an admin of the server\n")
     with running(root) as server:
-        client = httpx.Client(base_url=server.url, headers={"origin": server.url}, timeout=60, verify=False)
+        client = httpx.Client(base_url=server.url, headers={"origin": server.url}, timeout=PATIENCE_S, verify=False)
         assert client.post(f"{API}/session", json={"name": "jane", "password": PASSWORD}).status_code == 200
         assert client.get(f"{API}/me").status_code == 200
         assert winnow("user", "add", "maria", "--admin", "--password-stdin", typed=f"{PASSWORD}\n").returncode == 0

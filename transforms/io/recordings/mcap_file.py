@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections import OrderedDict, defaultdict
 from typing import IO, NamedTuple
 
@@ -13,8 +14,8 @@ from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
 from mcap.records import Channel as ChannelRecord
 from mcap.records import Chunk, ChunkIndex, Schema
-from mcap.stream_reader import CRCValidationError, get_chunk_data_stream
 
+from transforms.io.recordings.chunk_data import MOST_BYTES, decompressed
 from transforms.io.recordings.messages import Channel, Places, RecordingError, StoredMessage
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -22,7 +23,6 @@ _HEAD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")
 _INDEX_HEAD = struct.Struct("<BQHI")
 _CHUNKS = 3
-_LARGEST_BYTES = 1 << 30
 _Row = tuple[int, int, int, int]
 
 
@@ -145,7 +145,7 @@ class McapFile:
                 if len(data) == _MESSAGE.size and self._has(end):
                     channel, _, t, _ = _MESSAGE.unpack(data)
                     rows[channel].append((t, -1, at, _HEAD.size + length))
-            elif code in {Opcode.SCHEMA, Opcode.CHANNEL} and length < _LARGEST_BYTES:
+            elif code in {Opcode.SCHEMA, Opcode.CHANNEL} and length < MOST_BYTES:
                 self._declare(code, self._file.read(length))
             elif code == 0 or code > Opcode.DATA_END:
                 break
@@ -181,22 +181,23 @@ class McapFile:
                 raise RecordingError(f"{self._name}: expected a chunk at byte {at}, found none, or one that is cut off")
             self._file.seek(at + _HEAD.size)
             chunk = Chunk.read(ReadDataStream(self._file))
-            if chunk.uncompressed_size > _LARGEST_BYTES:
+            if chunk.uncompressed_size > MOST_BYTES:
                 raise RecordingError(
                     f"{self._name}: the chunk at byte {at} claims {chunk.uncompressed_size} bytes, over 1 GiB"
                 )
-            is_sound = True
-            try:
-                stream, size = get_chunk_data_stream(chunk, validate_crc=True)
-            except CRCValidationError:
-                is_sound = False
-                stream, size = get_chunk_data_stream(chunk)
-            data = stream.read(size)
         except RecordingError:
             raise
         except Exception as error:
+            raise RecordingError(f"{self._name}: the chunk at byte {at} is damaged: {error}") from error
+        try:
+            # What it claims is what it may have: a chunk with more is none that a recorder wrote.
+            data = decompressed(chunk.data, chunk.compression, chunk.uncompressed_size)
+            if len(data) < chunk.uncompressed_size:
+                raise RecordingError(f"expected {chunk.uncompressed_size:,} bytes in it, found {len(data):,}")
+        except Exception as error:
             # Each method of compression has errors of its own.
             raise RecordingError(f"{self._name}: the chunk at byte {at} is damaged: {error}") from error
+        is_sound = chunk.uncompressed_crc in {0, zlib.crc32(data)}
         block = _Block(data, is_sound, self._messages_of(data))
         self._blocks[at] = block
         if len(self._blocks) > _CHUNKS:
@@ -224,7 +225,7 @@ class McapFile:
             self._file.seek(offset)
             head = self._file.read(_HEAD.size)
             length = _HEAD.unpack(head)[1] if len(head) == _HEAD.size else 0
-            data = head + self._file.read(min(length, _LARGEST_BYTES))
+            data = head + self._file.read(min(length, MOST_BYTES))
             return self._cut(data, 0, True)
         found = self._load(block)
         return self._cut(found.data, offset, found.is_sound)

@@ -8,8 +8,9 @@ from io import BytesIO
 from typing import IO, Any, NoReturn
 
 import numpy as np
-from rosbags.rosbag1.reader import Header, Reader, ReaderError, RecordType, read_bytes, read_uint32
+from rosbags.rosbag1.reader import Header, Reader, ReaderError, RecordType, decompressors, read_bytes, read_uint32
 
+from transforms.io.recordings.chunk_data import decompressed
 from transforms.io.recordings.messages import Channel, Places, RecordingError, StoredMessage
 
 _CHUNKS = 3
@@ -104,7 +105,8 @@ class Ros1Bag:
                 raise RecordingError(f"{self._name}: expected a chunk at byte {at}: the file is another one now")
             file.seek(chunk.datapos)
             try:
-                self._blocks[at] = chunk.decompressor(read_bytes(file, chunk.datasize))
+                method = next(name for name, used in decompressors.items() if used is chunk.decompressor)
+                self._blocks[at] = decompressed(read_bytes(file, chunk.datasize), method)
             except Exception as error:
                 # Each method of compression has errors of its own.
                 raise RecordingError(f"{self._name}: the chunk at byte {at} is damaged: {error}") from error

@@ -4,7 +4,7 @@
 import { ROOT } from './api';
 
 export interface LiveEvent {
-  kind: 'hello' | 'job' | 'job_cleared' | 'tables' | 'reset';
+  kind: 'hello' | 'job' | 'job_cleared' | 'tables' | 'upload' | 'reset';
   data: Record<string, unknown>;
 }
 
@@ -13,7 +13,7 @@ export type Connection = 'connecting' | 'open' | 'lost';
 type Message = { event: LiveEvent } | { connection: Connection } | { who: true };
 
 const CHANNEL = 'winnow-events';
-const KINDS = ['hello', 'job', 'job_cleared', 'tables', 'reset'] as const;
+const KINDS = ['hello', 'job', 'job_cleared', 'tables', 'upload', 'reset'] as const;
 const PAUSES_MS = [1000, 2000, 5000, 10000, 30000];
 
 /** What an event of the stream says; null for one that cannot be read. */

@@ -46,6 +46,11 @@ export const PAGES: readonly Page[] = [
     load: () => import('../pages/Datasets.svelte'),
   },
   {
+    name: 'uploads', label: 'Uploads', letter: 'u', ofProject: true, forAdmins: false,
+    icon: 'M8 11V2.5M4.5 6L8 2.5 11.5 6M2.5 10.5v3h11v-3',
+    load: () => import('../pages/Uploads.svelte'),
+  },
+  {
     name: 'models', label: 'Models', letter: 'l', ofProject: true, forAdmins: false,
     icon: 'M2 13l3.5-5 3 3L14 3M10 3h4v4',
     load: () => import('../pages/Models.svelte'),
