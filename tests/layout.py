@@ -43,6 +43,7 @@ _BY_SUBJECT = {
     "test_pages_datasets",
     "test_pages_frames",
     "test_pages_jobs",
+    "test_pages_models",
     "test_pages_oidc",
     "test_pages_new_run",
     "test_pages_rights",
