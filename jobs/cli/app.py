@@ -26,11 +26,12 @@ def main() -> None:
     With `--json` they are an object on standard output as well, whichever command it is.
     """
     from jobs.core.errors import InterruptedRunError, StoppedRunError, UserError, one_line
-    from jobs.core.memory import share_one_allocator
+    from jobs.core.memory import collect_rarely, share_one_allocator
     from jobs.core.optional_packages import keep_arrow_from_pandas
     from jobs.core.os_errors import as_problem, damage_in
 
     open_closed_streams()
+    collect_rarely()
     share_one_allocator()
     # No command converts anything to pandas, whose import takes longer than most of them do.
     keep_arrow_from_pandas()

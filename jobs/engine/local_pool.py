@@ -22,6 +22,7 @@ from typing import IO, Any, Self
 import pyarrow as pa
 
 from jobs.core.interpreter import python, python_environment
+from jobs.core.memory import collect_rarely
 from jobs.core.optional_packages import load_arrow_without_pandas
 
 Transform = tuple[Callable[..., pa.Table], dict[str, Any]]
@@ -220,6 +221,7 @@ def _stop(worker: _Worker) -> None:
 def serve(handle: int, parent: int) -> None:
     """Map the blocks that come through a pipe until it is closed or the parent ends: a process of `LocalPool`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    collect_rarely()
     # A model may take minutes for a block, and the pipe is read only between two blocks.
     Thread(target=_exit_with, args=(parent,), name="parent", daemon=True).start()
     pipe = Connection(handle)
