@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from getpass import getuser
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,14 @@ def chunk(
         ),
     ],
     name: Annotated[str, typer.Option(help="Name of the timeline.")],
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write",
+            help="Also write each chunk as an MP4 file, without sound; FOLDER/NAME-0000.mp4.",
+            metavar="FOLDER",
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -27,18 +36,21 @@ def chunk(
 
     Nothing is written but rows of the table `chunks`: a chunk is a view of frames, and a frame in two timelines is
     measured once. Scenes are those of the workspace (stage `scenes`); chunks by scenes and by minutes cover each frame
-    exactly once. Times of marks are seconds or hours:minutes:seconds after the first frame.
+    exactly once. Times of marks are seconds or hours:minutes:seconds after the first frame. Files of --write hold
+    packets as they are where a chunk begins and ends at keyframes, and are encoded where it does not.
 
     Example: winnow chunk --input match.mp4 --by minutes=10 --name match-7
     """
     from jobs.cli.json_output import print_json
     from jobs.cli.show import print_table
-    from jobs.ingest.chunks import create
+    from jobs.ingest import chunks
     from jobs.storage.store import Store
     from jobs.storage.workspace import Workspace
 
     store = Store(Workspace.at(workspace).create().root)
-    found = create(store, input, by, name, getuser())
+    found = chunks.create(store, input, by, name, getuser())
+    if write is not None:
+        found = chunks.write(store, name, write)
     if as_json:
         print_json({"timeline": name, "chunks": found})
         return
@@ -48,4 +60,7 @@ def chunk(
         for row in found
     ]
     print_table(columns, shown)
+    if write is not None:
+        copied = sum(row["written"] == "copied" for row in found)
+        typer.echo(f"{len(found)} files below {write}: {copied} copied, {len(found) - copied} encoded")
     typer.echo(f"timeline {name}: {len(found)} chunks; --input timeline:{name}")

@@ -21,6 +21,7 @@ from transforms.core.frame_spans import FrameSpans
 from transforms.frames import chunking
 from transforms.frames.chunking import Mark
 from transforms.frames.clip_index import ClipIndex, index_clip
+from transforms.frames.clip_writer import write_clip_part
 
 TIMELINE = "timeline:"
 """What an input begins with that is the name of a timeline."""
@@ -111,6 +112,34 @@ def resolved(store: Store, inputs: Sequence[str], stream_ids: Sequence[str]) -> 
         for name in places
     }
     return TimelineInputs(tuple(places.values()), tuple(places), spans)
+
+
+def write(store: Store, name: str, folder: Path) -> list[dict[str, Any]]:
+    """Write the chunks of a timeline as MP4 files, and return `file` and `written` (`copied`, `encoded`) of each.
+
+    Files that are there are replaced one by one, each when it is whole. Raises `UserError` for what cannot be written.
+    """
+    rows = chunks_of(store, name)
+    known = {row["stream_id"]: row["uri"] for row in _streams(store)}
+    indexes: dict[str, ClipIndex] = {}
+    found = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for row in rows:
+            clip = known.get(row["stream_id"], row["uri"])
+            if clip not in indexes:
+                indexes[clip] = index_clip(clip)
+            index = indexes[clip]
+            if row["end_idx"] > len(index.pts) or int(index.pts[row["start_idx"]]) != row["start_pts"]:
+                raise UserError(f"timeline {name}: {clip} is not the clip that it was made of; make it once more")
+            target = folder / f"{name}-{row['chunk_idx']:04d}.mp4"
+            partial = target.with_suffix(".partial")
+            written = write_clip_part(clip, index, row["start_idx"], row["end_idx"], partial)
+            partial.replace(target)
+            found.append({**row, "file": str(target), "written": written})
+    except OSError as error:
+        raise UserError(f"--write {folder}: {one_line(error)}") from error
+    return found
 
 
 def _streams(store: Store) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -79,7 +80,7 @@ def largest_mb(pid: int) -> float:
 
 def p99_ms(url: str, is_over: Callable[[], bool]) -> float:
     """Return what the slowest of a hundred small requests takes."""
-    took = []
+    took: list[float] = []
     with httpx.Client() as client:
         while len(took) < _ASKED and not is_over():
             since = time.monotonic()
@@ -89,10 +90,12 @@ def p99_ms(url: str, is_over: Callable[[], bool]) -> float:
     return statistics.quantiles(took, n=100)[-1] if len(took) > 1 else 0.0
 
 
-def received(place: Path, path: str) -> int:
-    """Return how many bytes of an upload are there: in its own folder, or whole under its name."""
-    if (place / "uploads/files" / path).exists():
-        return (place / "uploads/files" / path).stat().st_size
+def has_more(place: Path, n_bytes: float) -> bool:
+    return received(place) > n_bytes
+
+
+def received(place: Path) -> int:
+    """Return how many bytes of the upload are in its file."""
     return max((each.stat().st_size for each in place.glob("uploads/records/*/data.mp4")), default=0)
 
 
@@ -130,7 +133,7 @@ def disturbed(place: Path, clip: Path, kills: int) -> None:
         key = new_key(server)
         client = sender(clip, proxy.port, key, "two")
         for n, moment in enumerate(moments):
-            wait_until(lambda moment=moment: received(place, "two/x") > moment * size, every_s=0.01, process=client)
+            wait_until(partial(has_more, place, moment * size), every_s=0.01, process=client)
             if n % 2:
                 client.kill()
                 client.communicate()
@@ -138,8 +141,8 @@ def disturbed(place: Path, clip: Path, kills: int) -> None:
             else:
                 server.process.kill()
                 server = stack.enter_context(server_process(place, "--port", str(port)))
-            there, since = received(place, "two/x"), time.monotonic()
-            wait_until(lambda there=there: received(place, "two/x") > there, every_s=0.01, process=client)
+            there, since = received(place), time.monotonic()
+            wait_until(partial(has_more, place, there), every_s=0.01, process=client)
             pauses.append(time.monotonic() - since)
         code, out, _ = ended(client)
         assert code == 0, out

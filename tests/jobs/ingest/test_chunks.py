@@ -15,7 +15,7 @@ from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.helpers import computed, go, problems, rows, said, scenery, winnow, write_clip
 from transforms.frames import chunking
-from transforms.frames.clip_index import ClipIndex
+from transforms.frames.clip_index import ClipIndex, index_clip
 
 
 @st.composite
@@ -109,7 +109,10 @@ def test_what_cannot_be_a_timeline_is_refused(workspace: Workspace, tmp_path: Pa
     ):
         [line] = problems(winnow("chunk", "--input", clip, "--by", by, "--name", "a", *where))
         assert why in line
-    assert winnow("chunk", "--input", clip, "--by", "minutes=1", "--name", "a", *where).exit_code == 0
+    out = tmp_path / "out"
+    made = said(winnow("chunk", "--input", clip, "--by", "minutes=1", "--name", "a", "--write", out, *where, "--json"))
+    assert [(c["written"], Path(c["file"])) for c in made["chunks"]] == [("copied", out / "a-0000.mp4")]
+    assert len(index_clip(str(out / "a-0000.mp4")).pts) == 10
     [line] = problems(winnow("chunk", "--input", clip, "--by", "minutes=2", "--name", "a", *where))
     assert "there is one of this name" in line
     [line] = problems(winnow("run", "--input", "timeline:b", *where, "--dry-run"))
