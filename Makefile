@@ -102,9 +102,10 @@ bench-ui: setup ui ## Measure the editor of the pages next to an SVG scene and t
 bench-gpu: setup ## Measure models next to the loops of their own libraries, on a GPU; ARGS="--device cpu" shows that it runs
 	$(BIN)/python -m tests.bench.gpu $(ARGS)
 
-evidence: setup ## Compare the verdicts with labelled images, DATA=FOLDER, and write docs/evaluation.md and docs/review.md
+evidence: setup ## Compare the verdicts with labelled images, DATA=FOLDER, and write docs/evaluation.md, docs/review.md and docs/brands.md
 	$(BIN)/python -m tests.evidence $(DATA)
 	$(BIN)/python -m tests.evidence.review_queue $(DATA)
+	$(BIN)/python -m tests.evidence.brands
 
 screenshots: setup ui ## Make the images of docs/pages.md from the demo, and its table of keys; needs chromium
 	$(BIN)/python -m tests.screenshots

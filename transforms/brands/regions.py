@@ -6,7 +6,7 @@ line of each group of similar ones and of each few frames is read; the others ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -26,6 +26,12 @@ from transforms.core.table_stage import TableInput, TableOutput
 _STILL = 0.004
 """Of the frame's width: how far a graphic is away from where it was."""
 
+_LIKE = 0.7
+"""Least correlation of the looks of a graphic in two scenes."""
+
+_RECENT = 512
+_SIZES = float(np.log(1.5))
+
 
 @dataclass(frozen=True)
 class RegionParams:
@@ -42,6 +48,7 @@ class RegionParams:
     `few`: frames that share a reading although their look departs from that of the first one.
     `other`: correlation of two looks below which they are of something else.
     `every`: frames after which a thing is read once more.
+    `again`: least correlation of looks on several tracks that share a reading, as of a sign that comes back.
     """
 
     alike: Annotated[float, Ge(-1), Le(1)] = 0.55
@@ -55,6 +62,7 @@ class RegionParams:
     few: Annotated[int, Ge(1), Le(1000)] = 4
     other: Annotated[float, Ge(-1), Le(1)] = 0.2
     every: Annotated[int, Ge(1), Le(10000)] = 8
+    again: Annotated[float, Ge(-1), Le(1)] = 0.97
 
 
 @dataclass
@@ -183,7 +191,35 @@ def choose_read(looks: Looks, tracks: npt.NDArray[np.int64], params: RegionParam
         for part in _segments(looks.sketches[members], params):
             some = members[part]
             counts_for[some] = some[int(np.argmax(quality[some]))]
-    return counts_for
+    return _read_once(looks, counts_for, quality, params)
+
+
+def _read_once(
+    looks: Looks, counts_for: npt.NDArray[np.int64], quality: npt.NDArray[np.floating[Any]], params: RegionParams
+) -> npt.NDArray[np.int64]:
+    """Return `counts_for` with one reading for lines that look the same: the best one of them.
+
+    Each is compared with the last ones before it, so that the effort grows with the length of the stream alone.
+    """
+    instead = np.arange(len(counts_for))
+    lines = np.unique(counts_for[(counts_for >= 0)])
+    lines = lines[looks.kind[lines] == "line"]
+    leaders: list[int] = []
+    members: dict[int, list[int]] = {}
+    for at in lines.tolist():
+        recent = np.array(leaders[-_RECENT:], np.int64)
+        if len(recent):
+            like = looks.sketches[recent] @ looks.sketches[at]
+            like[np.abs(np.log(looks.heights[recent] / max(1.0, float(looks.heights[at])))) > _SIZES] = -1
+            best = int(np.argmax(like))
+            if like[best] >= params.again:
+                members[int(recent[best])].append(at)
+                continue
+        leaders.append(at)
+        members[at] = [at]
+    for same in members.values():
+        instead[same] = same[int(np.argmax(quality[same]))]
+    return np.where(counts_for >= 0, instead[np.maximum(counts_for, 0)], -1)
 
 
 def _segments(sketches: FloatArray, params: RegionParams) -> list[npt.NDArray[np.int64]]:
@@ -209,12 +245,11 @@ def placements(
     `board`: the field is below it. `other`: neither, as a sponsor on a shirt in front of the crowd is.
     """
     found = np.full(len(tracks), "other", dtype="<U8")
-    middles = looks.quads.mean(axis=1)
-    width = np.maximum(1.0, looks.size[:, :1])
-    still = _still_places(middles / width, looks.scene)
-    for number in np.unique(tracks):
-        members = np.flatnonzero(tracks == number)
-        if still[members].mean() > 0.5:
+    numbers = np.unique(tracks)
+    of_track = [np.flatnonzero(tracks == number) for number in numbers]
+    graphic = _graphics(looks, of_track)
+    for members, is_graphic in zip(of_track, graphic, strict=True):
+        if is_graphic:
             found[members] = "graphic"
             continue
         votes = [_by_field(looks.quads[at], looks.size[at], fields.get(int(looks.frame_idx[at]))) for at in members]
@@ -223,18 +258,21 @@ def placements(
     return found
 
 
-def _still_places(middles: npt.NDArray[np.float32], scene: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return which middles, (N, 2) in widths of the frame, are at the same place in at least two scenes."""
-    cells = np.round(middles / _STILL / 2).astype(np.int64)
-    scenes: dict[tuple[int, int], set[int]] = {}
-    for (x, y), number in zip(cells.tolist(), scene.tolist(), strict=True):
-        scenes.setdefault((x, y), set()).add(number)
-
-    def is_still(x: int, y: int) -> bool:
-        near = [scenes.get((x + dx, y + dy), set()) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
-        return len(set().union(*near)) >= min(3, max(2, len(set(scene.tolist()))))
-
-    return np.array([is_still(x, y) for x, y in cells.tolist()], np.bool_)
+def _graphics(looks: Looks, of_track: Sequence[npt.NDArray[np.int64]]) -> list[bool]:
+    """Return which tracks, each given by its lines, stay in a place where other scenes have the same look."""
+    width = np.maximum(1.0, looks.size[:, :1])
+    middles = looks.quads.mean(axis=1) / width
+    scenes = len(np.unique(looks.scene))
+    places = np.array([np.median(middles[members], axis=0) for members in of_track]).reshape(-1, 2)
+    still = np.array([float(np.abs(middles[m] - p).mean()) <= _STILL for m, p in zip(of_track, places, strict=True)])
+    first = np.array([members[len(members) // 2] for members in of_track], np.int64)
+    found = []
+    for at in range(len(of_track)):
+        near = still & (np.abs(places - places[at]).max(axis=1) <= 2 * _STILL)
+        near[near] = looks.sketches[first[near]] @ looks.sketches[first[at]] >= _LIKE
+        seen_in = {int(looks.scene[line]) for line in first[near]}
+        found.append(bool(still[at]) and len(seen_in) >= min(3, max(2, scenes)))
+    return found
 
 
 def _by_field(quad: FloatArray, size: FloatArray, mask: npt.NDArray[np.bool_] | None) -> str:

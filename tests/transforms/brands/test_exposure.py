@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import polars as pl
 import pytest
 
+from tests.sign_faces import lettered
+from transforms.brands.crops import sketch_of
 from transforms.brands.exposure import ExposureParams, exposures, union
-from transforms.brands.regions import Looks, RegionParams, choose_read, follow_lines, unit_sketches
+from transforms.brands.regions import Looks, RegionParams, choose_read, follow_lines, placements, unit_sketches
+from transforms.brands.text_lines import EdgeParams, find_lines
 from transforms.brands.vote import VoteParams, appearances, frame_seconds
 
 
@@ -178,3 +182,36 @@ def test_a_logo_in_two_regions_counts_once() -> None:
     corners = {name: pl.lit(700.0) for name in ("x1", "x2", "x3", "x4")}
     apart = pl.concat([regions_of(4), regions_of(4, track=1).with_columns(**corners)])
     assert len(appearances(apart, pl.concat([first, second]), SECONDS, VoteParams())) == 2
+
+
+def test_a_sign_that_comes_back_is_read_once_and_a_name_a_letter_away_is_not_it() -> None:
+    given = looks([0, 1, 5, 6, 10, 11], [(100.0, 50.0)] * 6, [0, 0, 0, 0, 1, 1])
+    given.sharpness[3] = 900
+    tracks = np.array([0, 0, 1, 1, 2, 2])
+    assert choose_read(given, tracks, RegionParams()).tolist() == [3, 3, 3, 3, 4, 4]
+    # Of another size it is read again.
+    given.heights[:2] = 40
+    assert choose_read(given, tracks, RegionParams()).tolist() == [0, 0, 3, 3, 4, 4]
+    made = []
+    for name in ("NORDVIG", "NORDVIK"):
+        face, _ = lettered(name, 1, (480, 120), (30, 30, 30), (230, 230, 230))
+        gray = np.asarray(cv2.cvtColor(face, cv2.COLOR_BGR2GRAY), np.uint8)
+        quad = find_lines(gray, EdgeParams()).quads[0]
+        made.append(sketch_of(gray, quad).ravel())
+    one, other = unit_sketches(np.stack(made))
+    assert float(one @ other) < RegionParams().again
+
+
+def test_a_graphic_stays_with_its_look_and_a_board_that_passes_is_none() -> None:
+    # A score bug on six frames of three scenes, and a board that moves over its place in the second one.
+    frames = [0, 1, 2, 3, 4, 5, 2, 3]
+    at = [(50.0, 30.0)] * 6 + [(40.0, 30.0), (70.0, 30.0)]
+    order = np.argsort(frames, kind="stable")
+    scene = np.array([0, 0, 1, 1, 2, 2, 1, 1])[order]
+    given = looks([frames[i] for i in order], [at[i] for i in order], [0] * 8, scene.tolist())
+    tracks = np.array([0, 0, 1, 1, 2, 2, 3, 3])[order]
+    given.sketches[:] = given.sketches[0]
+    given.sketches[tracks == 3] = looks([0], [(0.0, 0.0)], [1]).sketches[0]
+    found = placements(given, tracks, {})
+    assert set(found[tracks != 3]) == {"graphic"}
+    assert set(found[tracks == 3]) == {"other"}
