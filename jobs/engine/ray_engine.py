@@ -37,6 +37,8 @@ _LOADING_S = 20.0
 _SILENT = {"logging_level": "CRITICAL", "log_to_driver": False}
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    # What listens for `serve-models` is given up after five seconds otherwise, which a busy machine takes to start it.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     # Deaths of workers are handled and reported here; Ray would print messages to standard output.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
@@ -207,14 +209,25 @@ class Engine:
     ) -> str:
         """Serve a deployment class with `processes` replicas at an address; return its URL.
 
-        Raises `UserError` if a required package is not installed.
+        Raises `UserError` if a required package is not installed, and `RunFailedError` if it does not start.
         """
         require("serve-models", "starlette", "uvicorn")
         import ray.serve
 
         for name in ("ray.serve", "uvicorn"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        ray.serve.start(http_options={"host": host, "port": port})
+        try:
+            ray.serve.start(http_options={"host": host, "port": port})
+            self._deploy(deployment, arguments, processes)
+        # Of a deployment that fails, Ray Serve raises a plain one.
+        except (self._ray.exceptions.RayError, RuntimeError) as error:
+            raise RunFailedError(f"the model server did not start: {_cause(error)}; start it again") from error
+        return f"http://{host}:{port}"
+
+    @staticmethod
+    def _deploy(deployment: type, arguments: tuple[Any, ...], processes: ModelProcesses) -> None:
+        import ray.serve
+
         made = ray.serve.deployment(
             num_replicas=processes.size,
             max_ongoing_requests=IN_HAND,
@@ -223,7 +236,6 @@ class Engine:
             ray_actor_options={"num_cpus": processes.threads, "num_gpus": processes.gpus},
         )(deployment)
         ray.serve.run(made.bind(*arguments), name="winnow", route_prefix="/")
-        return f"http://{host}:{port}"
 
     def model_processes(self, limits: Resources) -> ModelProcesses:
         """Return the number of model processes, and the resources of each."""
