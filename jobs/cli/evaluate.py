@@ -168,10 +168,9 @@ def model(
     """
     from getpass import getuser
 
-    from jobs.cli.json_output import print_json
+    from jobs.cli.json_output import print_job_id, print_json
     from jobs.cli.print_evaluation import print_evaluation
     from jobs.cli.run_task import run_task
-    from jobs.cli.show import out as console
     from jobs.dispatch import tasks
     from jobs.evaluation.options import EvaluateOptions
     from jobs.storage.workspace import Workspace
@@ -181,10 +180,7 @@ def model(
         place, EvaluateOptions(model=version, on=on, against=against, by=getuser(), threads=threads, fresh=fresh)
     )
     if submit:
-        if as_json:
-            print_json({"job_id": job_id})
-        else:
-            console.print(job_id)
+        print_job_id(job_id, as_json)
         return
     result = run_task(place, job_id, as_json, f"evaluation {job_id}", f"winnow job resume {job_id}")
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.commands import Commands
-from jobs.cli.json_output import print_json
+from jobs.cli.json_output import print_job_id, print_json
 from jobs.cli.options import JsonOption, WorkspaceOption
 from jobs.cli.places import root_of
 from jobs.cli.run_parameters import takes_run_options
@@ -142,10 +142,7 @@ def run_now(
 
     root = root_of(workspace)
     job_id = submit(root, name, claim=here)
-    if as_json:
-        print_json({"job_id": job_id})
-    else:
-        typer.echo(job_id)
+    print_job_id(job_id, as_json)
     if here:
         from jobs.cli.gateway import execute
 

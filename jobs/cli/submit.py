@@ -41,9 +41,8 @@ def submit(
 
     Example: winnow submit --input /data/cam1 --priority 5
     """
-    from jobs.cli.json_output import print_json
+    from jobs.cli.json_output import print_job_id
     from jobs.cli.run import print_destinations, print_forecast
-    from jobs.cli.show import out
     from jobs.core.errors import UserError
     from jobs.dispatch.submit import submit as add
     from jobs.runs.run_options import build_request
@@ -61,7 +60,4 @@ def submit(
         raise UserError("--pip: only what is handed over with --to ray has packages installed for it")
     else:
         job_id = add(workspace, options, priority)
-    if as_json:
-        print_json({"job_id": job_id})
-    else:
-        out.print(job_id)
+    print_job_id(job_id, as_json)

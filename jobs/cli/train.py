@@ -140,13 +140,9 @@ def train(
         return
     job_id = tasks.submit(place, chosen)
     if submit:
-        from jobs.cli.json_output import print_json
-        from jobs.cli.show import out as console
+        from jobs.cli.json_output import print_job_id
 
-        if as_json:
-            print_json({"job_id": job_id})
-        else:
-            console.print(job_id)
+        print_job_id(job_id, as_json)
         return
     _run(place, job_id, as_json)
 
