@@ -173,11 +173,11 @@ def epochs_of(workspace: Workspace, job_id: str, name: str = "AP50") -> list[tup
 
 def trained(
     workspace: Workspace, name: str, shares: Sequence[float], is_done: bool = True, **options: Any
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, TrainOptions]:
     """Write what a training leaves: a job, figures and samples of epochs, by the product's own writers.
 
     After each epoch the network finds a share of the objects of val exactly, those of the first images. Returns the id
-    of the job, and what it has recorded as its result.
+    of the job, which still runs unless `is_done`, and its options.
     """
     plain: dict[str, Any] = {"release": "v1", "model": "torchvision:fasterrcnn-tiny", "name": name, "size": 96}
     plain |= {"split_by": "group", "split": SPLIT, "epochs": max(1, len(shares))}
@@ -187,23 +187,34 @@ def trained(
     [job] = [each for each in queue.live() if each.job_id == job_id]
     queue.claim(job)
     claim = JobClaim.take(workspace.root, job_id, SilentListener(), claimed=True)
-    store = Store(workspace.root)
+    with closing(Journal.of(workspace.root, job_id)) as journal:
+        journal.write("run_started", at_ns=time.time_ns(), data={"profile": "train", "stages": ["train"]})
+        journal.write("stage_started", stage="train")
+    figures = trained_further(workspace, job_id, asked, shares)
+    result = {"model": f"{name}@1", "best_epoch": len(shares), "AP": figures.get("AP"), "release": "v1"}
+    if is_done:
+        claim.release("done", {"result": result})
+    return job_id, asked
+
+
+def trained_further(
+    workspace: Workspace, job_id: str, asked: TrainOptions, shares: Sequence[float], first: int = 1
+) -> dict[str, float]:
+    """Write epochs of a training, from a number on, each of one step, and return the figures of the last one."""
     with temporary_folder() as folder:
         data = tried(workspace, asked, folder)
     images = data.images[VAL]
     figures: dict[str, float] = {}
     with closing(Journal.of(workspace.root, job_id)) as journal:
-        journal.write("run_started", at_ns=time.time_ns(), data={"profile": "train", "stages": ["train"]})
-        journal.write("stage_started", stage="train", frames=asked.epochs)
-        for epoch, share in enumerate(shares, 1):
+        for epoch, share in enumerate(shares, first):
             found = [_exactly(image, at < round(share * len(images))) for at, image in enumerate(images)]
             scores = score(epochs.truth_of(images, data.classes), epochs.results_of(found), "bbox", 0.5)
+            store = Store(workspace.root)
             figures = epochs.record(store, job_id, epoch, 2.0 / epoch, scores, images, found, data.classes)
             journal.write("train_epoch", stage="train", data=figures, seconds=1.0)
-    result = {"model": f"{name}@1", "best_epoch": len(shares), "AP": figures.get("AP"), "release": "v1"}
-    if is_done:
-        claim.release("done", {"result": result})
-    return job_id, result
+            step = {"epoch": epoch, "step": epoch, "steps": asked.epochs, "loss": 2.0 / epoch, "learning_rate": 1e-3}
+            journal.write("train_step", stage="train", data=step)
+    return figures
 
 
 def _exactly(image: LabelledImage, is_found: bool) -> Detections:

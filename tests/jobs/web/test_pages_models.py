@@ -12,7 +12,7 @@ from jobs.evaluation import promotion
 from jobs.storage.store import Store
 from jobs.storage.workspace import Workspace
 from tests.jobs.web.browsing import by_keys, entrance, needs_pages, opened, serious_findings
-from tests.training_material import evaluated, labelled_workspace, placed, trained
+from tests.training_material import evaluated, labelled_workspace, placed, trained, trained_further
 from tests.web_process import ServerProcess, server_process
 
 pytestmark = needs_pages
@@ -64,7 +64,7 @@ def submit_training(page: Page) -> None:
 
 def test_trainings_and_models_in_the_browser(server: ServerProcess, place: Workspace, browser: Browser) -> None:
     job_id, _ = trained(place, "known", SHARES, batch=4)
-    other, _ = trained(place, "known", (0.0,), batch=8)
+    other, asked = trained(place, "known", (0.0,), is_done=False, batch=8, epochs=4)
     with opened(browser, entrance(server)) as page:
         page.wait_for_url("**/overview")
         by_keys(page, "l", "models")
@@ -97,6 +97,15 @@ def test_trainings_and_models_in_the_browser(server: ServerProcess, place: Works
         differ = page.get_by_role("region", name="How they differ")
         expect(differ.get_by_role("row", name=re.compile("^batch 4 8|^batch 8 4"))).to_be_visible()
         expect(differ.get_by_role("row", name=re.compile("^size"))).to_have_count(0)
+
+        differ.get_by_role("link", name=re.compile(other[-6:])).click()
+        about = page.get_by_label("About the training")
+        expect(about).to_contain_text(re.compile("running.*1 of 4"))
+        expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        # Live: nobody reloads the page.
+        trained_further(place, other, asked, (1.0,), first=2)
+        expect(about).to_contain_text(re.compile("2 of 4.*best epoch ?2"))
+        expect(chart).to_have_attribute("aria-valuetext", re.compile("epoch 2: AP 1"))
 
         page.keyboard.press("1")
         page.get_by_role("link", name="yard@2").click()

@@ -71,7 +71,8 @@ def test_the_preflight_says_what_a_training_learns_from(server: WebServer) -> No
 @pytest.mark.slow
 def test_the_estimate_is_of_a_process_that_ends(server: WebServer) -> None:
     """Three steps of the network say how long all take."""
-    found = server.admin.post(f"{server.project}/trainings/estimate", json={"options": OPTIONS | {"size": 64}}).json()
+    small = OPTIONS | {"size": 64, "batch": 1, "threads": 1}
+    found = server.admin.post(f"{server.project}/trainings/estimate", json={"options": small}).json()
     assert found["estimate"]["minutes"] > 0
     assert found["estimate"]["memory_bytes"] > 1 << 20
     assert not server.app.state.trials.is_running
