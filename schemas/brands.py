@@ -34,7 +34,7 @@ _QUAD = tuple(
 _REGION = Column("region_id", pa.string(), "Id of the region: stream, frame and its number on that frame.")
 _BRAND = Column("brand", pa.string(), "Name of the brand, as the dictionary has it.")
 _KIND = Column("kind", pa.string(), "`line`, which may be text, or `emblem`, which may be a logo.")
-_PLACEMENT = Column("placement", pa.string(), "Where it is: `board`, `ground`, `graphic` or `other`.")
+_PLACEMENT = Column("placement", pa.string(), "Where it is: `board`, `kit`, `graphic`, `ground` or `other`.")
 
 
 def _share(name: str, doc: str) -> Column:

@@ -6,8 +6,7 @@ line of each group of similar ones and of each few frames is read; the others ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,17 +16,13 @@ import pyarrow as pa
 from annotated_types import Ge, Gt, Le
 
 import schemas
-from transforms.brands.crops import CORNERS, SKETCH, sides
-from transforms.brands.playing_field import CELLS, unpacked
+from transforms.brands.crops import CORNERS, SKETCH
+from transforms.brands.looks import Looks, unit_sketches
+from transforms.brands.placement import placements
+from transforms.brands.playing_field import unpacked
 from transforms.brands.text_lines import FloatArray
 from transforms.core.boxes import box_iou
 from transforms.core.table_stage import TableInput, TableOutput
-
-_STILL = 0.004
-"""Of the frame's width: how far a graphic is away from where it was."""
-
-_LIKE = 0.7
-"""Least correlation of the looks of a graphic in two scenes."""
 
 _RECENT = 512
 _SIZES = float(np.log(1.5))
@@ -48,6 +43,7 @@ class RegionParams:
     `few`: frames that share a reading although their look departs from that of the first one.
     `other`: correlation of two looks below which they are of something else.
     `every`: frames after which a thing is read once more.
+    `kit`: categories of the detector, where one ran, that wear kits: what is on them is placed there.
     `again`: least correlation of looks on several tracks that share a reading, as of a sign that comes back.
     """
 
@@ -63,37 +59,7 @@ class RegionParams:
     other: Annotated[float, Ge(-1), Le(1)] = 0.2
     every: Annotated[int, Ge(1), Le(10000)] = 8
     again: Annotated[float, Ge(-1), Le(1)] = 0.97
-
-
-@dataclass
-class Looks:
-    """Lines of one stream, in the order of frames: frame number, scene, corners (N, 4, 2), sketches (N, D), and more.
-
-    Sketches have mean 0 and length 1. `size` is the width and height of each one's frame in pixels.
-    """
-
-    frame_idx: npt.NDArray[np.int64]
-    position: npt.NDArray[np.int64]
-    scene: npt.NDArray[np.int64]
-    quads: FloatArray
-    sketches: FloatArray
-    size: FloatArray
-    score: FloatArray
-    sharpness: FloatArray
-    contrast: FloatArray
-    kind: npt.NDArray[np.str_]
-    heights: FloatArray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.heights = np.array([sides(quad)[1] for quad in self.quads], np.float32)
-
-
-def unit_sketches(sketches: npt.NDArray[np.uint8]) -> FloatArray:
-    """Return sketches, (N, D) uint8, with mean 0 and length 1; those without content are zeros."""
-    values = sketches.astype(np.float32)
-    values -= values.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.divide(values, length, out=np.zeros_like(values), where=length > 1e-3).astype(np.float32)
+    kit: tuple[str, ...] = ("person", "shirt")
 
 
 def follow_lines(looks: Looks, params: RegionParams) -> npt.NDArray[np.int64]:
@@ -236,64 +202,6 @@ def _segments(sketches: FloatArray, params: RegionParams) -> list[npt.NDArray[np
     return np.split(np.arange(len(sketches)), begins[1:])
 
 
-def placements(
-    looks: Looks, tracks: npt.NDArray[np.int64], fields: Mapping[int, npt.NDArray[np.bool_]]
-) -> npt.NDArray[np.str_]:
-    """Return where each line is, shape (N,): the same for all of a track.
-
-    `graphic`: it stays where it is although other things move, or over scenes. `ground`: the field is all around it.
-    `board`: the field is below it. `other`: neither, as a sponsor on a shirt in front of the crowd is.
-    """
-    found = np.full(len(tracks), "other", dtype="<U8")
-    numbers = np.unique(tracks)
-    of_track = [np.flatnonzero(tracks == number) for number in numbers]
-    graphic = _graphics(looks, of_track)
-    for members, is_graphic in zip(of_track, graphic, strict=True):
-        if is_graphic:
-            found[members] = "graphic"
-            continue
-        votes = [_by_field(looks.quads[at], looks.size[at], fields.get(int(looks.frame_idx[at]))) for at in members]
-        names, counts = np.unique(votes, return_counts=True)
-        found[members] = names[int(np.argmax(counts))]
-    return found
-
-
-def _graphics(looks: Looks, of_track: Sequence[npt.NDArray[np.int64]]) -> list[bool]:
-    """Return which tracks, each given by its lines, stay in a place where other scenes have the same look."""
-    width = np.maximum(1.0, looks.size[:, :1])
-    middles = looks.quads.mean(axis=1) / width
-    scenes = len(np.unique(looks.scene))
-    places = np.array([np.median(middles[members], axis=0) for members in of_track]).reshape(-1, 2)
-    still = np.array([float(np.abs(middles[m] - p).mean()) <= _STILL for m, p in zip(of_track, places, strict=True)])
-    first = np.array([members[len(members) // 2] for members in of_track], np.int64)
-    found = []
-    for at in range(len(of_track)):
-        near = still & (np.abs(places - places[at]).max(axis=1) <= 2 * _STILL)
-        near[near] = looks.sketches[first[near]] @ looks.sketches[first[at]] >= _LIKE
-        seen_in = {int(looks.scene[line]) for line in first[near]}
-        found.append(bool(still[at]) and len(seen_in) >= min(3, max(2, scenes)))
-    return found
-
-
-def _by_field(quad: FloatArray, size: FloatArray, mask: npt.NDArray[np.bool_] | None) -> str:
-    if mask is None or not mask.any():
-        return "other"
-    cell = size / np.array(CELLS[::-1], np.float32)
-    low, high = quad.min(axis=0), quad.max(axis=0)
-    tall = high[1] - low[1]
-
-    def share(top: float, bottom: float) -> float:
-        rows = slice(max(0, int(top / cell[1])), max(0, int(bottom / cell[1]) + 1))
-        columns = slice(max(0, int(low[0] / cell[0])), max(0, int(high[0] / cell[0]) + 1))
-        part = mask[rows, columns]
-        return float(part.mean()) if part.size else 0.0
-
-    below, above = share(high[1] + 0.5 * tall, high[1] + 3 * tall), share(low[1] - 3 * tall, low[1] - tall)
-    if below > 0.4:
-        return "ground" if above > 0.6 else "board"
-    return "other"
-
-
 def compute_regions(given: TableInput) -> TableOutput:
     """Return rows of `regions`."""
     params: RegionParams = given.params["regions"]
@@ -309,8 +217,22 @@ def compute_regions(given: TableInput) -> TableOutput:
         tracks = follow_lines(looks, params)
         counts_for = choose_read(looks, tracks, params)
         masks = {row["frame_idx"]: unpacked(row["mask"]) for row in frames.iter_rows(named=True) if row["mask"]}
-        tables.append(_rows(stream, input_id, looks, tracks, counts_for, placements(looks, tracks, masks)))
+        placed = placements(looks, tracks, masks, _bodies(given, stream, params))
+        tables.append(_rows(stream, input_id, looks, tracks, counts_for, placed))
     return TableOutput(pa.concat_tables(tables), n_frames)
+
+
+def _bodies(given: TableInput, stream: str, params: RegionParams) -> dict[int, FloatArray]:
+    """Return the boxes of wearers of kits on each frame, (N, 4): x, y, width, height; none without a detector."""
+    if "annotate" not in given.above:
+        return {}
+    columns = ("frame_idx", "category", "bbox_x", "bbox_y", "bbox_w", "bbox_h")
+    rows = pl.DataFrame(given.above["annotate"].read(columns, [stream], table="annotations"))
+    worn = rows.filter(pl.col("category").is_in(list(params.kit)))
+    return {
+        int(number): each.select(columns[2:]).to_numpy().astype(np.float32)
+        for (number,), each in worn.group_by(["frame_idx"])
+    }
 
 
 def _frames_of(given: TableInput, stream: str) -> pl.DataFrame:

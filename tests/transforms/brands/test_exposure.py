@@ -13,7 +13,9 @@ import pytest
 from tests.sign_faces import lettered
 from transforms.brands.crops import sketch_of
 from transforms.brands.exposure import ExposureParams, exposures, union
-from transforms.brands.regions import Looks, RegionParams, choose_read, follow_lines, placements, unit_sketches
+from transforms.brands.looks import Looks, unit_sketches
+from transforms.brands.placement import placements
+from transforms.brands.regions import RegionParams, choose_read, follow_lines
 from transforms.brands.text_lines import EdgeParams, find_lines
 from transforms.brands.vote import VoteParams, appearances, frame_seconds
 
@@ -215,3 +217,15 @@ def test_a_graphic_stays_with_its_look_and_a_board_that_passes_is_none() -> None
     found = placements(given, tracks, {})
     assert set(found[tracks != 3]) == {"graphic"}
     assert set(found[tracks == 3]) == {"other"}
+
+
+def test_what_a_person_wears_is_on_a_kit() -> None:
+    given = looks([0, 0, 1, 1], [(100.0, 50.0), (400.0, 50.0)] * 2, [0, 1, 0, 1])
+    tracks = np.array([0, 1, 0, 1])
+    person = np.array([[90, 20, 80, 200]], np.float32)
+    assert placements(given, tracks, {}, {0: person, 1: person}).tolist() == ["kit", "other"] * 2
+    # Below the waist, or behind somebody who is narrower than the sign, it is not.
+    for box in ([90, -200, 80, 270], [120, 20, 20, 200]):
+        assert placements(given, tracks, {}, dict.fromkeys((0, 1), np.array([box], np.float32)))[0] == "other"
+    # A person who walks past for one of two frames wears no board.
+    assert placements(given, tracks, {}, {0: person})[0] == "other"
