@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import json
 import signal
+import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ class ModelServer:
 def serve(loaded: Loaded, options: ServeOptions, ready: Callable[[str, list[str]], None]) -> None:
     """Serve the models of a configuration until SIGINT or SIGTERM; `ready` is called with the URL and the stages.
 
-    Raises `UserError` where the configuration has no model that can be served, or something that it needs is missing.
+    Raises `UserError` where the configuration has no model that can be served, something that it needs is missing, or
+    another program listens at the address.
     """
     stages = [stage for stage in build(loaded.config) if can_be_served(stage)]
     if not stages:
@@ -139,6 +141,7 @@ def serve(loaded: Loaded, options: ServeOptions, ready: Callable[[str, list[str]
             "no stage of this configuration shows frames to a model that can be served; expected embeddings, or "
             "annotate with a detector that has weights (--profile annotate --set annotate.detector=onnx)"
         )
+    _check_address(options.host, options.port)
     over = Event()
     before = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -154,3 +157,14 @@ def serve(loaded: Loaded, options: ServeOptions, ready: Callable[[str, list[str]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise `UserError` where nothing can listen: servers of Ray share a port, and each would get some requests."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as error:
+        raise UserError(f"--host {host} --port {port}: cannot listen there: {error}; name another address") from error

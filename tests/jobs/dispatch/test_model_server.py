@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -208,6 +209,20 @@ def test_requests_without_the_secret_are_refused(asked: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)
     assert caught.value.code == 400
+
+
+def test_a_port_that_is_in_use_is_refused_before_any_work(tmp_path: Path) -> None:
+    weights = write_end_to_end(tmp_path / "red.onnx", batch="N")
+    settings = ("stages=[annotate]", "annotate.detector=onnx", f"annotate.weights={weights}")
+    with socket.socket() as other:
+        # As servers of Ray listen, which share a port.
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        result = winnow("serve-models", "--port", port, *(word for one in settings for word in ("--set", one)))
+    assert isinstance(result.exception, UserError)
+    assert f"--host 127.0.0.1 --port {port}: cannot listen there" in str(result.exception)
 
 
 def test_serving_without_model_stages_is_refused(tmp_path: Path) -> None:
