@@ -118,13 +118,14 @@ def _recount(workspace: Workspace, found: list[dict[str, Any]]) -> None:
 @pytest.mark.process
 def test_text_on_what_a_detector_finds_is_on_a_kit(workspace: Workspace, tmp_path: Path) -> None:
     def shirt(number: int) -> npt.NDArray[np.uint8]:
+        # The motion detector needs some frames to learn what is behind.
         image, left = np.full((360, 640), 90, np.uint8), 60 + 18 * number
         cv2.rectangle(image, (left, 60), (left + 150, 320), 35, -1)
         for text, place in (("NORDVIG", (left + 10, 130)), ("WELCOME", (440, 40))):
             cv2.putText(image, text, place, cv2.FONT_HERSHEY_DUPLEX, 0.9, 250, 2, cv2.LINE_AA)
         return image
 
-    clip = write_clip(tmp_path / "match.mp4", [shirt(at) for at in range(8)], [200 * at for at in range(8)])
+    clip = write_clip(tmp_path / "match.mp4", [shirt(at) for at in range(14)], [200 * at for at in range(14)])
     stages = "stages=[frames, fingerprints, scenes, annotate, regions]"
     go(workspace, clip, settings=[stages, "annotate.detector=motion", "annotate.frames=all", "regions.kit=[moving]"])
     found = rows(workspace, schemas.REGIONS).filter(kind="line")
