@@ -135,7 +135,9 @@ def evidence_for(store: Store, version: ModelVersion, against: ModelVersion | No
         if row["evaluation_id"] in ids and row["against_id"] in theirs
     ]
     if not compared:
-        text = f"it was never compared with {before.reference}, the champion: {on} --against @{CHAMPION}"
+        other = against.reference if against else f"@{CHAMPION}"
+        rank = "" if against else ", the champion"
+        text = f"it was never compared with {before.reference}{rank}: {on} --against {other}"
         return Evidence((measured, Clause("compared", False, text), *_others(store, version, before)), None)
     found = max(compared, key=lambda row: row["created_ns"])
     clauses = (measured, *_of_comparison(found, before), *_others(store, version, before))
@@ -157,8 +159,12 @@ def _of_comparison(found: Mapping[str, Any], champion: ModelVersion) -> Iterator
         for name, each in json.loads(found["classes"]).items()
         if each["objects"] >= _MANY_OBJECTS and each["low"] is not None and each["low"] < -_MOST_LOST
     ]
-    many = sum(each["objects"] >= _MANY_OBJECTS for each in json.loads(found["classes"]).values())
-    kept = f"none of {many} categories with {_MANY_OBJECTS} objects or more may lose over {_MOST_LOST}"
+    n = sum(each["objects"] >= _MANY_OBJECTS for each in json.loads(found["classes"]).values())
+    kept = (
+        f"none of {many(n, 'category')} with {_MANY_OBJECTS} objects or more may lose over {_MOST_LOST}"
+        if n
+        else f"no category has {_MANY_OBJECTS} objects, by which a loss of over {_MOST_LOST} would be known"
+    )
     yield Clause("categories", not lost, f"categories may lose over {_MOST_LOST}: {', '.join(lost)}" if lost else kept)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import cv2
@@ -98,7 +99,9 @@ def _rows(brands: tuple[Brand, ...], folder: Path) -> list[dict[str, Any]]:
 def _logo(brand: str, name: str, folder: Path, problems: list[str]) -> dict[str, Any]:
     path = folder / name
     try:
-        data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
+        status = path.stat()
+        # A pipe would be waited for.
+        data = path.read_bytes() if S_ISREG(status.st_mode) and status.st_size <= _MOST_BYTES else b""
     except OSError as error:
         problems.append(f"{brand}: logo {as_problem(error)}")
         return {}

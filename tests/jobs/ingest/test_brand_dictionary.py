@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -39,6 +40,16 @@ def test_a_dictionary_is_imported_and_listed(workspace: Workspace, tmp_path: Pat
     version = Store(workspace.root).open(schemas.BRANDS).version
     assert said(winnow("brands", "import", file, "--workspace", workspace.root, "--json"))["unchanged"] == 2
     assert Store(workspace.root).open(schemas.BRANDS).version == version
+
+
+def test_a_logo_that_is_no_file_is_refused_at_once(workspace: Workspace, tmp_path: Path) -> None:
+    """A pipe that nobody writes to would be waited for."""
+    os.mkfifo(tmp_path / "logo.png")
+    file = tmp_path / "brands.yaml"
+    file.write_text("brands: [{name: Nordvig, logos: [logo.png]}]")
+    workspace.create()
+    with pytest.raises(UserError, match="expected an image of at least 16 pixels"):
+        import_dictionary(Store(workspace.root), file)
 
 
 @pytest.mark.parametrize(
