@@ -172,7 +172,7 @@ def test_schedules_are_made_run_and_removed(server: ServerProcess, browser: Brow
         page.get_by_role("link", name="New run").first.click()
         page.get_by_role("checkbox", name=re.compile(r"^cam")).first.check()
         page.get_by_text("Keep as a schedule").click()
-        page.get_by_role("textbox", name="Name").fill("nightly")
+        page.get_by_role("textbox", name="Name", exact=True).fill("nightly")
         page.get_by_role("textbox", name=re.compile("^When")).fill("at night")
         page.get_by_role("button", name="Keep the schedule").click()
         expect(page.locator("form .line")).to_contain_text("at night")

@@ -86,7 +86,9 @@ export class Keys {
       found.run(event as KeyboardEvent);
       return true;
     }
-    if (!isHeld && this.begins(event.key)) {
+    // A key that a page has for itself begins no pair, also while there is nothing for it to do: the key after it would
+    // leave the page.
+    if (!isHeld && !this.isBound(event.key) && this.begins(event.key)) {
       this.first = event.key;
       this.firstAt = now;
     }
@@ -99,6 +101,18 @@ export class Keys {
       if (found) return found;
     }
     return undefined;
+  }
+
+  /** Whether one of its ways can be pressed: of two keys after one another, the first may be another command here. */
+  isReachable(binding: Binding): boolean {
+    return ways(binding).some((way) => {
+      const [first = '', second = ''] = way.split(' ');
+      return first === '' || second === '' || !this.isBound(first);
+    });
+  }
+
+  private isBound(key: string): boolean {
+    return this.groups.some((group) => group.bindings.some((each) => ways(each).includes(key)));
   }
 
   private begins(key: string): boolean {

@@ -21,6 +21,26 @@ test('two keys after one another do what neither does alone, and only soon after
   expect(run).toHaveBeenCalledTimes(1);
 });
 
+test('a key that a page has for itself begins no pair, also while it has nothing to do', () => {
+  const keys = new Keys();
+  const [leave, accept, hide] = [vi.fn(), vi.fn(), vi.fn()];
+  const pair = { keys: 'g u', what: 'Uploads', run: leave };
+  keys.bind('Go to', [pair]);
+  expect(keys.isReachable(pair)).toBe(true);
+  const unbind = keys.bind('Editor', [
+    { keys: 'g', what: 'Accept', run: accept, when: () => false },
+    { keys: 'u', what: 'Suggestions', run: hide },
+  ]);
+  expect(keys.isReachable(pair)).toBe(false);
+  expect(keys.press(pressed('g'), 0)).toBe(false);
+  expect(keys.press(pressed('u'), 10)).toBe(true);
+  expect([leave.mock.calls.length, accept.mock.calls.length, hide.mock.calls.length]).toEqual([0, 0, 1]);
+  unbind();
+  keys.press(pressed('g'), 20);
+  expect(keys.press(pressed('u'), 30)).toBe(true);
+  expect(leave).toHaveBeenCalledTimes(1);
+});
+
 test('what is typed into a field is text, but Escape still leaves it', () => {
   const keys = new Keys();
   const [letter, leave] = [vi.fn(), vi.fn()];
