@@ -24,7 +24,8 @@ _TRY_ALL = """async (project) => {
     for (const [method, about] of Object.entries(methods)) {
       if (['nobody', 'person', 'viewer'].includes(about['x-winnow-role'])) continue;
       const filled = path.replaceAll('{project}', encodeURIComponent(project)).replace(/\\{[^}]+\\}/g, 'start');
-      const body = ['get', 'head'].includes(method) ? {} : { body: '{}', headers: { 'content-type': 'application/json' } };
+      const headers = { 'content-type': 'application/json' };
+      const body = ['get', 'head'].includes(method) ? {} : { body: '{}', headers };
       const answer = await fetch(filled, { method: method.toUpperCase(), ...body });
       found.push([`${method.toUpperCase()} ${path}`, answer.status]);
     }
