@@ -7,17 +7,11 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from jobs.core.errors import UserError
+from jobs.uploads.errors import NoSpaceError
 from jobs.uploads.upload_record import Upload
 
 _KEPT_BYTES = 2_000_000_000
 _KEPT_SHARE = 0.05
-
-
-class NoSpaceError(UserError):
-    """There is no space for an upload, on the disk or in the quota of its project. Nothing was written."""
-
-    exit_code = 1
 
 
 def kept_free(folder: Path) -> int:

@@ -20,6 +20,7 @@ from typing import Any
 from jobs.core.errors import UserError
 from jobs.storage.local_paths import LocalPath
 from jobs.uploads import upload_space
+from jobs.uploads.errors import NameTakenError, UploadMissingError
 from jobs.uploads.prober import Prober
 from jobs.uploads.upload_file import ContentHash, UploadFile, cut_unchecked, unchecked_mark
 from jobs.uploads.upload_names import checked_path
@@ -34,18 +35,6 @@ KEPT_S = 7 * 24 * 3600
 
 _MOST_LENGTH = 1 << 50
 _RECORD = "record.json"
-
-
-class NameTakenError(UserError):
-    """Another file has the name."""
-
-
-class UploadMissingError(UserError):
-    """There is no upload of an id."""
-
-
-class UploadStateError(UserError):
-    """An upload is in a state that does not allow this."""
 
 
 class UploadStore:

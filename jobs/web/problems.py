@@ -40,8 +40,7 @@ from jobs.editing.errors import (
     NotAllowedError,
     UnknownFrameError,
 )
-from jobs.uploads.upload_space import NoSpaceError
-from jobs.uploads.upload_store import NameTakenError, UploadMissingError, UploadStateError
+from jobs.uploads.errors import NameTakenError, NoSpaceError, UploadMissingError, UploadStateError
 from jobs.web.hidden_paths import within_projects, without_folders
 from jobs.web.places import places_of
 from jobs.web.plain import with_times

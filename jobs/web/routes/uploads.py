@@ -11,9 +11,10 @@ from fastapi.concurrency import run_in_threadpool
 from jobs.accounts import audit
 from jobs.accounts.errors import NotSignedInError
 from jobs.uploads import register, upload_space
+from jobs.uploads.errors import UploadMissingError, UploadStateError
 from jobs.uploads.upload_names import checked_name
 from jobs.uploads.upload_record import Upload
-from jobs.uploads.upload_store import UploadMissingError, UploadStateError, UploadStore
+from jobs.uploads.upload_store import UploadStore
 from jobs.web import upload_requests
 from jobs.web.identity import Identity, Me, check, database_of, identify, role_in, settings_of
 from jobs.web.pages import API

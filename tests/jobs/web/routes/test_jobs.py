@@ -154,7 +154,7 @@ def test_admins_of_a_project_name_neither_files_nor_addresses(server: WebServer,
     assert (refused.status_code, lines(refused)) == (
         403,
         [
-            "inputs: '/etc' is no stream of this project; admins of the server add new ones",
+            "inputs: '/etc' is no stream of this project; send files as uploads, or have an admin of the server add it",
             "settings: 'annotate.weights=/etc/passwd': paths, addresses and texts are set by admins of the server",
         ],
     )
