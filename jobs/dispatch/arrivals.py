@@ -112,7 +112,7 @@ def submit_arrived(root: Place, now_ns: int) -> Iterator[tuple[str, dict[str, An
         if batch:
             # The job first: after a crash between the two it is found submitted.
             known = {item.key: notes["seen"][item.key]["fingerprint"] for item in batch}
-            job_id = _submit(root, rule, batch, known)
+            job_id = _submit(root, rule, batch, known, notes["last_job"])
             notes["done"] |= known
             notes["last_job"] = job_id
             yield "arrived", {"rule": rule.name, "job_id": job_id, "inputs": len(batch)}
@@ -142,9 +142,13 @@ def _arrived(rule: ArrivalRule, items: list[Item], notes: dict[str, Any], now_ns
     return still[:_MOST_BATCH]
 
 
-def _submit(root: Place, rule: ArrivalRule, batch: list[Item], known: Mapping[str, str]) -> str:
-    """Submit the run of a batch, if that was not done, and return the job's id."""
-    text = json.dumps([rule.name, *sorted(known.items())])
+def _submit(root: Place, rule: ArrivalRule, batch: list[Item], known: Mapping[str, str], before: str | None) -> str:
+    """Submit the run of a batch, if that was not done, and return the job's id.
+
+    The job `before` is in the id: the same files may come back after others, and are another batch then. So is when the
+    rule was added: one of the same name may run something else.
+    """
+    text = json.dumps([rule.name, rule.added_ns, before, *sorted(known.items())])
     job_id = f"{rule.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     asked = {**rule.asked, "inputs": [item.path for item in batch], "stream_ids": [item.stream_id for item in batch]}
     data = {"asked": asked, "priority": rule.priority, "arrival": rule.name}

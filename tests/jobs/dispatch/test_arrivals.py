@@ -82,6 +82,32 @@ def test_a_gateway_that_died_after_submitting_submits_nothing_twice(workspace: W
     assert len(JobQueue(workspace.root).jobs()) == 1
 
 
+def test_data_that_was_there_before_is_a_batch_of_its_own_when_it_comes_back(
+    workspace: Workspace, folder: Path
+) -> None:
+    """Otherwise its rows, which were replaced meanwhile, would be missing."""
+    clip = write_clip(folder / "one.mp4", scenery(3))
+    first, other = clip.read_bytes(), write_clip(folder.parent / "other.mp4", scenery(5)).read_bytes()
+    made = []
+    for second, content in ((1000, first), (2000, other), (3000, first)):
+        clip.write_bytes(content)
+        assert look(workspace, second) == []
+        made += look(workspace, second + 400)
+    assert len({batch["job_id"] for batch in made}) == len(made) == 3
+
+
+def test_a_rule_that_is_added_once_more_runs_what_is_there(workspace: Workspace, folder: Path) -> None:
+    """It may run something else."""
+    write_clip(folder / "one.mp4", scenery(3))
+    assert look(workspace, 1000) == []
+    [first] = look(workspace, 1400)
+    assert winnow("arrivals", "remove", "cams", "--workspace", workspace.root).exit_code == 0
+    add(workspace.root, "cams", RunOptions(inputs=(str(folder),), profile="brands"), 300.0)
+    assert look(workspace, 2000) == []
+    [second] = look(workspace, 2400)
+    assert first["job_id"] != second["job_id"]
+
+
 def test_uploads_are_watched_and_rules_listed_and_removed(workspace: Workspace, tmp_path: Path) -> None:
     where = ("--workspace", workspace.root)
     assert winnow("arrivals", "add", "sent", "--input", "upload:match-7", "--debounce", "0", *where).exit_code == 0
