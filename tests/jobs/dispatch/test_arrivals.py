@@ -82,9 +82,7 @@ def test_a_gateway_that_died_after_submitting_submits_nothing_twice(workspace: W
     assert len(JobQueue(workspace.root).jobs()) == 1
 
 
-def test_data_that_was_there_before_is_a_batch_of_its_own_when_it_comes_back(
-    workspace: Workspace, folder: Path
-) -> None:
+def test_data_that_comes_back_after_other_data_is_a_batch_of_its_own(workspace: Workspace, folder: Path) -> None:
     """Otherwise its rows, which were replaced meanwhile, would be missing."""
     clip = write_clip(folder / "one.mp4", scenery(3))
     first, other = clip.read_bytes(), write_clip(folder.parent / "other.mp4", scenery(5)).read_bytes()
