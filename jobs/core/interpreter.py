@@ -1,4 +1,4 @@
-"""Command lines of Python processes that import our packages from where this process has them.
+"""Python processes that import our packages from where this process has them: their command lines, and their end.
 
 Never from the folder that they are started in: Python looks there first, for a program given with `-c` or `-m`, and the
 folders of users often have a `transforms` or a `jobs` of their own.
@@ -9,7 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that has our packages."""
@@ -45,3 +50,14 @@ def own_folders() -> list[str]:
     """Return the folder of our packages, nothing where they are installed next to others."""
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     return [] if ROOT in installed else [str(ROOT)]
+
+
+def end_child(process: subprocess.Popen[str]) -> None:
+    """Kill a child, wait for its end, and close its pipes."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            # What was not sent any more is lost with the child.
+            with suppress(OSError):
+                pipe.close()

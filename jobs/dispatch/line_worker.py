@@ -14,7 +14,7 @@ from typing import Any
 from jobs.core.choices import MaskDevice
 from jobs.core.devices import may_have_gpu
 from jobs.core.errors import JobStateError, UserError
-from jobs.core.interpreter import python, python_environment
+from jobs.core.interpreter import end_child, python, python_environment
 
 IDLE_S = 300.0
 _MOST_WAITING = 8
@@ -138,14 +138,5 @@ class LineWorker:
 
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    # What was not sent any more.
-                    continue
+        if process is not None:
+            end_child(process)

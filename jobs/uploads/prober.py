@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
-from jobs.core.interpreter import python, python_environment
+from jobs.core.interpreter import end_child, python, python_environment
 from jobs.uploads.probe_process import CPU_S
 
 _WAIT_S = 30.0
@@ -87,13 +87,5 @@ class Prober:
 
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    continue
+        if process is not None:
+            end_child(process)
